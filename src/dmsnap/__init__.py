@@ -1,0 +1,1 @@
+"""Linux device-mapper snapshots in user space."""

@@ -1,0 +1,76 @@
+"""The outcome of a read that was started and may finish later."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+__all__ = ["COMPLETED", "Completion"]
+
+_transition = threading.Lock()
+
+
+class Completion:
+    """One started read: pending until `finish` is called once, from any thread.
+
+    The buffer given to the device must not be touched by the caller until the completion is done. Completions are
+    cheap when nothing has to wait: no lock or event is made until somebody calls `wait` or `add_done_callback` on a
+    pending one.
+    """
+
+    __slots__ = ("_callbacks", "done", "error")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.error: Exception | None = None
+        self._callbacks: list[Callable[[Completion], None]] | None = None
+
+    @classmethod
+    def failed(cls, error: Exception) -> Completion:
+        """Returns a completion that is already done, with an error."""
+        completion = cls()
+        completion.error = error
+        completion.done = True
+        return completion
+
+    def finish(self, error: Exception | None = None) -> None:
+        """Marks the read as done and runs the callbacks in this thread. Called by the device, exactly once."""
+        with _transition:
+            self.error = error
+            self.done = True
+            callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            callback(self)
+
+    def add_done_callback(self, callback: Callable[[Completion], None]) -> None:
+        """Calls ``callback(self)`` once done: at once, in this thread, when it already is.
+
+        A callback runs in the thread that completed the read and must neither block nor raise.
+        """
+        if not self.done:
+            with _transition:
+                if not self.done:
+                    if self._callbacks is None:
+                        self._callbacks = []
+                    self._callbacks.append(callback)
+                    return
+        callback(self)
+
+    def wait(self) -> None:
+        """Waits until the read is done.
+
+        Raises:
+            Exception: The error of the read, if it failed (an `IOFailed` from a device).
+        """
+        if not self.done:
+            arrived = threading.Lock()
+            arrived.acquire()
+            self.add_done_callback(lambda _: arrived.release())
+            arrived.acquire()
+        if self.error is not None:
+            raise self.error
+
+
+COMPLETED = Completion()
+"""A shared completion that is done and succeeded: what a device returns when it had the data at hand."""
+COMPLETED.done = True

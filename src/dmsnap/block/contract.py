@@ -1,0 +1,228 @@
+"""The block device contract: what everything that stores bytes looks like.
+
+A device is a row of bytes, `size_bytes` long, addressed in multiples of `logical_block_size_bytes`. The public methods
+check their arguments, so that out of range, misaligned and read-only use is the same clear error on every device; the
+hooks behind them (``_read_into`` …) may take that for granted. A device may be used by many threads at once.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Self
+
+from dmsnap.block.completion import COMPLETED, Completion
+from dmsnap.errors import DmsnapError
+
+__all__ = ["BadRequest", "BlockDevice", "Extent", "ExtentKind", "IOFailed", "ReadOnlyDevice", "ReadRequest"]
+
+ReadRequest = tuple[int, memoryview]
+"""Where to read, in bytes, and the writable memory (C-contiguous, one byte an item) to fill."""
+
+SECTOR_BYTES = 512
+
+
+class BadRequest(DmsnapError, ValueError):
+    """A request outside the device, or not in multiples of its logical block size."""
+
+
+class ReadOnlyDevice(DmsnapError, PermissionError):
+    """A write, zero or discard on a device that was opened to look."""
+
+
+class IOFailed(DmsnapError, OSError):
+    """The medium below failed (the kernel's EIO). Nothing is known of the buffer's content afterwards."""
+
+
+class ExtentKind(enum.Enum):
+    """What a range holds: `DATA` has storage, `HOLE` has none and reads as zeros."""
+
+    DATA = "data"
+    HOLE = "hole"
+
+
+class Extent(NamedTuple):
+    """A range of a device.
+
+    Attributes:
+        offset: First byte.
+        length: Bytes, never 0.
+        kind: Data or hole.
+        depth: Which layer answers, as in NBD's ``qemu:allocation-depth``: 1 the device itself, 2 what lies behind it
+            (the origin of a snapshot), and so on.
+    """
+
+    offset: int
+    length: int
+    kind: ExtentKind
+    depth: int = 1
+
+
+class BlockDevice(ABC):
+    """A block device. See the module for the contract; `dmsnap.testing` has a suite that every device must pass.
+
+    Attributes:
+        name: What to call the device in messages (a path, for instance).
+        logical_block_size_bytes: Every offset and length is a multiple of this.
+        read_only: Whether writes are refused.
+    """
+
+    name: str = "device"
+    logical_block_size_bytes: int = SECTOR_BYTES
+    read_only: bool = False
+
+    @property
+    @abstractmethod
+    def size_bytes(self) -> int:
+        """The size now; a multiple of the logical block size. It may grow while the device is open."""
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def read_into(self, offset: int, buffer: memoryview | bytearray) -> None:
+        """Fills ``buffer`` from byte ``offset``: all of it or an error, never short.
+
+        Raises:
+            BadRequest: Out of range or misaligned.
+            IOFailed: The medium failed.
+        """
+        view = memoryview(buffer)
+        self._check(offset, view.nbytes)
+        if view.nbytes:
+            self._read_into(offset, view)
+
+    def read_at(self, offset: int, length: int) -> bytearray:
+        """Reads ``length`` bytes from byte ``offset`` into new memory. Errors as `read_into`."""
+        self._check(offset, length)
+        data = bytearray(length)
+        if length:
+            self._read_into(offset, memoryview(data))
+        return data
+
+    def start_read(self, offset: int, buffer: memoryview) -> Completion:
+        """Starts one read; see `start_reads`."""
+        return self.start_reads(((offset, buffer),))[0]
+
+    def start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
+        """Starts many reads and returns without waiting for the medium; they may finish in any order.
+
+        What is already at hand (page cache, memory) is copied at once and its completion is done on return.
+
+        Raises:
+            BadRequest: A request is out of range or misaligned; then none was started.
+        """
+        for offset, view in requests:
+            self._check(offset, view.nbytes)
+        return self._start_reads(requests)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Writes all of ``data`` at byte ``offset``; durable only after `flush`.
+
+        Raises:
+            BadRequest, ReadOnlyDevice, IOFailed: As their names say.
+        """
+        view = memoryview(data)
+        self._check_write(offset, view.nbytes)
+        if view.nbytes:
+            self._write_at(offset, view)
+
+    def zero(self, offset: int, length: int) -> None:
+        """Makes a range read as zeros, by the cheapest means the device has. Errors as `write_at`."""
+        self._check_write(offset, length)
+        if length:
+            self._zero(offset, length)
+
+    def discard(self, offset: int, length: int) -> None:
+        """Says that a range is not needed; what it reads as afterwards is undefined. Errors as `write_at`."""
+        self._check_write(offset, length)
+        if length:
+            self._discard(offset, length)
+
+    def flush(self) -> None:
+        """Makes every write that returned before this call durable.
+
+        Raises:
+            IOFailed: The medium failed; writes since the last flush may be lost.
+        """
+        self._flush()
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """Yields what a range holds: in order, without gaps, from ``offset`` to exactly ``offset + length``.
+
+        Two extents in a row differ in kind or depth. A device that does not know says `DATA`.
+
+        Raises:
+            BadRequest: Out of range or misaligned (raised by the call, not by the first step).
+        """
+        self._check(offset, length)
+        return self._extents(offset, length) if length else iter(())
+
+    def close(self) -> None:
+        """Waits for started reads and lets go of the medium; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # -- hooks: arguments are checked and not empty -------------------------------------------------------------------
+
+    @abstractmethod
+    def _read_into(self, offset: int, view: memoryview) -> None: ...
+
+    def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
+        completions = []
+        for offset, view in requests:
+            try:
+                self._read_into(offset, view)
+            except DmsnapError as error:
+                completions.append(Completion.failed(error))
+            else:
+                completions.append(COMPLETED)
+        return completions
+
+    @abstractmethod
+    def _write_at(self, offset: int, view: memoryview) -> None: ...
+
+    def _zero(self, offset: int, length: int) -> None:
+        zeros = memoryview(bytes(min(length, 1 << 20)))
+        for start in range(0, length, len(zeros)):
+            self._write_at(offset + start, zeros[: length - start])
+
+    def _discard(self, offset: int, length: int) -> None:
+        return
+
+    @abstractmethod
+    def _flush(self) -> None: ...
+
+    def _extents(self, offset: int, length: int) -> Iterator[Extent]:
+        yield Extent(offset, length, ExtentKind.DATA)
+
+    # -- checks -------------------------------------------------------------------------------------------------------
+
+    def _check(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self.size_bytes:
+            raise BadRequest(
+                f"{self.name}: {length} bytes at byte {offset} are outside the device of {self.size_bytes} bytes",
+                device=self.name,
+                offset_bytes=offset,
+                length_bytes=length,
+            )
+        if (offset | length) & (self.logical_block_size_bytes - 1):
+            raise BadRequest(
+                f"{self.name}: {length} bytes at byte {offset} are not in multiples of its logical block size",
+                hint=f"use multiples of {self.logical_block_size_bytes} bytes",
+                device=self.name,
+                offset_bytes=offset,
+                length_bytes=length,
+            )
+
+    def _check_write(self, offset: int, length: int) -> None:
+        if self.read_only:
+            raise ReadOnlyDevice(f"{self.name}: opened read-only", device=self.name, offset_bytes=offset)
+        self._check(offset, length)
