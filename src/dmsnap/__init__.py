@@ -1,1 +1,53 @@
-"""Linux device-mapper snapshots in user space."""
+"""Linux device-mapper snapshots in user space.
+
+The names below are the library; each is imported when it is first used, so that ``import dmsnap`` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dmsnap.errors import DmsnapError
+    from dmsnap.library.creation import create
+    from dmsnap.library.description import StoreInfo, info, status, table
+    from dmsnap.library.movement import export, map_changes
+    from dmsnap.library.snapshot_file import SnapshotFile, open_snapshot
+
+__all__ = [
+    "DmsnapError",
+    "SnapshotFile",
+    "StoreInfo",
+    "create",
+    "export",
+    "info",
+    "map_changes",
+    "open_snapshot",
+    "status",
+    "table",
+]
+
+_HOME = {
+    "DmsnapError": "dmsnap.errors",
+    "SnapshotFile": "dmsnap.library.snapshot_file",
+    "StoreInfo": "dmsnap.library.description",
+    "create": "dmsnap.library.creation",
+    "export": "dmsnap.library.movement",
+    "info": "dmsnap.library.description",
+    "map_changes": "dmsnap.library.movement",
+    "open_snapshot": "dmsnap.library.snapshot_file",
+    "status": "dmsnap.library.description",
+    "table": "dmsnap.library.description",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Bytes and change lists on their way out of a snapshot."""
