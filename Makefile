@@ -1,0 +1,54 @@
+# Every verb makes the virtual environment that it needs (.venv) and makes it anew when pyproject.toml changes.
+# PYTHON names another interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+WORKERS ?= 2
+FUZZ_SECONDS ?= 60
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --editable
+
+.PHONY: help demo test lint bench fuzz clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: $(VENV)/ready-run  ## set up, then show a whole life of a snapshot
+	@$(PY) -m dmsnap demo
+
+test: $(VENV)/ready-dev  ## set up, then run all tests (those with a real kernel too, where QEMU is installed)
+	$(PY) -m pytest -n $(WORKERS) $(ARGS)
+
+lint: $(VENV)/ready-dev  ## set up, then check style, format and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: $(VENV)/ready-dev  ## set up, then measure against the kernel and qemu-img, in one run
+	$(PY) bench/run.py $(ARGS)
+
+fuzz: $(VENV)/ready-fuzz  ## set up, then fuzz the parsers for a minute (FUZZ_SECONDS=…)
+	$(PY) fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+clean:  ## remove the virtual environment and every cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "dmsnap needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "no virtual environment: on Debian and Ubuntu, install the package python3-venv" >&2; exit 1; }
+
+$(VENV)/ready-run: pyproject.toml | $(PY)
+	$(INSTALL) .
+	@touch $@
+
+$(VENV)/ready-dev: pyproject.toml | $(PY)
+	$(INSTALL) '.[test,lint]'
+	@touch $@ $(VENV)/ready-run
+
+$(VENV)/ready-fuzz: pyproject.toml | $(PY)
+	$(INSTALL) '.[fuzz]'
+	@touch $@ $(VENV)/ready-run

@@ -1,0 +1,7 @@
+"""``python -m dmsnap`` is the command ``dmsnap``."""
+
+import sys
+
+from dmsnap.cli import main
+
+sys.exit(main())

@@ -1,0 +1,107 @@
+"""Runs the command and turns every way to end into an exit status: 0 done, 1 failed, 2 wrong usage.
+
+Whatever goes wrong is one line on stderr, ``dmsnap: what is wrong (hint: what to do)``; ``--debug`` adds the traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import click
+
+from dmsnap.cli.group import Invocation, dmsnap
+from dmsnap.cli.text import printable
+from dmsnap.errors import DmsnapError
+
+__all__ = ["main"]
+
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs ``dmsnap`` with ``arguments`` (default: those of the process) and returns the exit status."""
+    _prepare_process()
+    invocation = Invocation()
+    try:
+        dmsnap.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="dmsnap",
+            obj=invocation,
+            standalone_mode=False,
+        )
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return DONE
+    except SystemExit as end:  # click's own ends: help, shell completion, a closed pipe
+        return end.code if isinstance(end.code, int) else FAILED
+    except BaseException as error:  # noqa: BLE001 - the outermost caller: everything ends in a status here
+        return _end(error, debug=invocation.debug)
+
+
+def _prepare_process() -> None:
+    """Guards against what a shell may hand over: closed descriptors, narrow encodings; SIGTERM ends as Ctrl-C does."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed: else the next file opened, a store perhaps, would become stdout
+            os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    with contextlib.suppress(ValueError):  # not the main thread: the program around decides about signals
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _end(error: BaseException, *, debug: bool) -> int:
+    """Says what went wrong and returns the exit status."""
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, OSError) and error.errno == errno.EPIPE and not isinstance(error, DmsnapError):
+        _forget_stdout()  # whoever read our output has seen enough
+        return FAILED
+    message, hint, status = _explain(error)
+    line = f"dmsnap: {printable(message)}" + (f" (hint: {printable(hint)})" if hint else "")
+    click.echo(line, err=True)
+    if isinstance(error, OSError):
+        _forget_stdout()  # perhaps it was stdout that failed: do not fail again at exit
+    return status
+
+
+def _explain(error: BaseException) -> tuple[str, str, int]:
+    """Returns the message, the hint (or "") and the exit status of an error."""
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx is not None else "dmsnap"
+        return _as_clause(error.format_message()), f"try '{path} --help'", WRONG_USAGE
+    if isinstance(error, click.ClickException):
+        return _as_clause(error.format_message()), "", FAILED
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return "interrupted", "", FAILED
+    if isinstance(error, DmsnapError):
+        return error.message, error.hint, FAILED
+    if isinstance(error, OSError) and error.strerror:
+        name = os.fsdecode(error.filename) + ": " if isinstance(error.filename, str | bytes) else ""
+        return name + error.strerror, "", FAILED
+    if isinstance(error, MemoryError):
+        return "out of memory", "", FAILED
+    return f"unexpected {type(error).__name__}: {error}", "this is a bug in dmsnap; --debug shows where", FAILED
+
+
+def _as_clause(message: str) -> str:
+    """Click's message in the form of ours: no capital, no full stop, one line."""
+    text = " ".join(message.split()).removesuffix(".")
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _forget_stdout() -> None:
+    """Points descriptor 1 nowhere, so that the interpreter's last flush cannot fail."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

@@ -1,0 +1,56 @@
+"""Arguments and options that verbs share, so that they are spelt and explained alike everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from dmsnap.cli.group import debug_option
+
+__all__ = ["json_option", "origin_option", "prefetch_option", "snap_argument", "verb"]
+
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def verb(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Makes a function the command of verb ``name``, with the options that every verb has."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        return click.command(name, context_settings={"help_option_names": ["-h", "--help"]})(debug_option(function))
+
+    return decorate
+
+
+def _prefetch_callback(_context: click.Context, _parameter: click.Parameter, value: str) -> str | int:
+    if value in ("auto", "kernel"):
+        return value
+    if value.isascii() and value.isdecimal() and len(value) <= 5 and 1 <= int(value) <= 65535:
+        return int(value)
+    raise click.BadParameter(f"'{value}' is neither auto, kernel nor a number from 1 to 65535")
+
+
+snap_argument: _Decorator = click.argument("snap", metavar="SNAP", type=click.Path())
+
+prefetch_option: _Decorator = click.option(
+    "--prefetch",
+    metavar="auto|kernel|N",
+    callback=_prefetch_callback,
+    default="auto",
+    show_default=True,
+    help="How many metadata reads to keep in flight while loading; 'kernel' is 1 + 12, as in Linux.",
+)
+
+json_option: _Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON; its fields are stable.")
+
+
+def origin_option(*, required: bool) -> _Decorator:
+    """``--origin``: the file or block device that the snapshot was taken of."""
+    return click.option(
+        "--origin",
+        metavar="ORIGIN",
+        type=click.Path(),
+        required=required,
+        help="What the snapshot was taken of: a file or block device.",
+    )

@@ -1,0 +1,48 @@
+"""Where verbs print: stdout for results, told apart into a terminal (for eyes) and anything else (for programs)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+from dmsnap.errors import DmsnapError
+
+__all__ = ["OutputClosed", "for_eyes", "print_json", "print_json_array", "result_stream"]
+
+
+class OutputClosed(DmsnapError):
+    """The command was started without a standard output."""
+
+
+def result_stream() -> TextIO:
+    """Returns stdout.
+
+    Raises:
+        OutputClosed: There is none, so that a result would be lost without a word.
+    """
+    if sys.stdout is None:
+        raise OutputClosed("standard output is closed", hint="the result has nowhere to go")
+    return sys.stdout
+
+
+def for_eyes() -> bool:
+    """Whether results go to a terminal."""
+    return result_stream().isatty()
+
+
+def print_json(value: object) -> None:
+    """Prints one JSON value, indented, in ASCII (so names in broken encodings and control characters are escaped)."""
+    result_stream().write(json.dumps(value, indent=2) + "\n")
+
+
+def print_json_array(values: Iterable[object]) -> None:
+    """Prints a JSON array, one line an item, as the items come: memory does not grow with their number."""
+    stream = result_stream()
+    encode = json.JSONEncoder().encode
+    opening = "[\n"
+    for value in values:
+        stream.write(f"{opening}  {encode(value)}")
+        opening = ",\n"
+    stream.write("\n]\n" if opening == ",\n" else "[]\n")

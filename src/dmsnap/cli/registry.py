@@ -1,0 +1,31 @@
+"""The verbs: where each lives and its one line in ``dmsnap --help``, known without importing any of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["VERBS", "Verb"]
+
+
+class Verb(NamedTuple):
+    """A verb that is loaded when it is used.
+
+    Attributes:
+        module: What to import; its attribute ``command`` is the click command.
+        help: One line, without a full stop, for the list of verbs.
+    """
+
+    module: str
+    help: str
+
+
+VERBS = {
+    "demo": Verb("dmsnap.cli.verbs.demo", "Show a whole life of a snapshot on generated data"),
+    "info": Verb("dmsnap.cli.verbs.info", "Explain a store: geometry, usage, areas, findings"),
+    "status": Verb("dmsnap.cli.verbs.status", "Print the kernel's status words for a store"),
+    "table": Verb("dmsnap.cli.verbs.table", "Print the dmsetup commands that activate it"),
+    "map": Verb("dmsnap.cli.verbs.map", "List which byte ranges of the origin changed"),
+    "export": Verb("dmsnap.cli.verbs.export", "Write the snapshot's content as a raw image"),
+    "create": Verb("dmsnap.cli.verbs.create", "Make a new, empty store"),
+}
+"""In the order in which a newcomer meets them."""

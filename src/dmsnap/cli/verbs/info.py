@@ -1,0 +1,83 @@
+"""``dmsnap info``: what a store says about itself, for people and (``--json``) for programs."""
+
+from __future__ import annotations
+
+import dmsnap
+from dmsnap.cli.options import json_option, origin_option, prefetch_option, snap_argument, verb
+from dmsnap.cli.output import for_eyes, print_json, result_stream
+from dmsnap.cli.text import aligned, printable, readable_size
+from dmsnap.library.description import StoreInfo
+
+
+@verb("info")
+@snap_argument
+@origin_option(required=False)
+@prefetch_option
+@json_option
+def command(snap: str, origin: str | None, prefetch: str | int, as_json: bool) -> None:
+    """Explain the store SNAP: its header, geometry, usage, areas and runs, and what is wrong with it.
+
+    With --origin, records for chunks that the origin does not have are found too. A store with findings is still
+    readable apart from them; the exit status is 0.
+    """
+    description = dmsnap.info(snap, origin=origin, prefetch=prefetch)
+    if as_json:
+        print_json(description.to_json())
+    elif for_eyes():
+        print_table(description)
+    else:
+        result_stream().write(
+            aligned(facts(description)) + "".join(f"finding  {line}\n" for line in findings(description))
+        )
+
+
+def facts(store: StoreInfo) -> list[tuple[str, str]]:
+    """What to tell a person about a store, as (name, value) in reading order."""
+    usage = (
+        f"{store.usage_percent:.2f} % of {readable_size(store.total_sectors * 512)} "
+        f"({store.allocated_sectors} of {store.total_sectors} sectors, {store.metadata_sectors} of them metadata)"
+    )
+    rows = [
+        ("store", printable(store.name)),
+        ("state", "valid" if store.valid else "INVALID: the kernel gave this snapshot up; its content is lost"),
+        ("format", f"version {store.version}, chunks of {readable_size(store.chunk_size_bytes)}"),
+        ("status", store.status),
+    ]
+    if store.valid:
+        rows += [
+            ("usage", usage),
+            ("exceptions", f"{_count(store.exceptions, 'chunk')} in {_count(store.runs, 'run')}"),
+            ("changed", readable_size(store.changed_bytes)),
+            ("areas", f"{store.areas}"),
+            ("next chunk", f"{store.next_free_chunk}"),
+        ]
+    if store.physical_bytes is not None:
+        rows.append(("on disk", readable_size(store.physical_bytes)))
+    rows.append(("findings", f"{len(store.findings)}" if store.findings else "none"))
+    return rows
+
+
+def findings(store: StoreInfo) -> list[str]:
+    """What is wrong with a store, one harmless line each."""
+    return [printable(line) for line in store.findings]
+
+
+def print_table(store: StoreInfo) -> None:
+    """Prints a store's facts as a table for a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts(store):
+        bad = (name == "state" and not store.valid) or (name == "findings" and bool(store.findings))
+        table.add_row(name, Text(value, style="bold red" if bad else ""))
+    for line in findings(store):
+        table.add_row("", Text(line, style="yellow"))
+    Console(highlight=False).print(table)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,34 @@
+"""``dmsnap map``: which byte ranges of the origin a snapshot keeps content of its own for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import dmsnap
+from dmsnap.cli.options import json_option, origin_option, snap_argument, verb
+from dmsnap.cli.output import print_json_array, result_stream
+from dmsnap.transfer.changes import ChangedRange
+
+
+@verb("map")
+@snap_argument
+@origin_option(required=False)
+@json_option
+def command(snap: str, origin: str | None, as_json: bool) -> None:
+    """List which byte ranges of the origin changed since the snapshot SNAP was taken, or were written through it.
+
+    Ranges ascend and are as long as they can be. With --origin they end where it ends. With --json the output is an
+    array of {"offset", "length", "exists"}, in bytes.
+    """
+    changes = dmsnap.map_changes(snap, origin=origin)
+    if as_json:
+        print_json_array(change.to_json() for change in changes)
+    else:
+        _print_lines(changes)
+
+
+def _print_lines(changes: Iterable[ChangedRange]) -> None:
+    stream = result_stream()
+    stream.write(f"{'offset':>20}  {'length':>20}\n")
+    for change in changes:
+        stream.write(f"{change.offset:>20}  {change.length:>20}{'' if change.exists else '  zeros'}\n")
