@@ -4,21 +4,31 @@ from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import (
     BadRequest,
     BlockDevice,
+    DeviceClosed,
     Extent,
     ExtentKind,
     IOFailed,
     ReadOnlyDevice,
     ReadRequest,
 )
+from dmsnap.block.extents import joined
+from dmsnap.block.file import FileDevice
+from dmsnap.block.medium import CannotOpen
+from dmsnap.block.memory import MemoryDevice
 
 __all__ = [
     "COMPLETED",
     "BadRequest",
     "BlockDevice",
+    "CannotOpen",
     "Completion",
+    "DeviceClosed",
     "Extent",
     "ExtentKind",
+    "FileDevice",
     "IOFailed",
+    "MemoryDevice",
     "ReadOnlyDevice",
     "ReadRequest",
+    "joined",
 ]

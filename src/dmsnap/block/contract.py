@@ -10,17 +10,28 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple, NoReturn, Self
 
 from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.errors import DmsnapError
 
-__all__ = ["BadRequest", "BlockDevice", "Extent", "ExtentKind", "IOFailed", "ReadOnlyDevice", "ReadRequest"]
+__all__ = [
+    "SECTOR_BYTES",
+    "BadRequest",
+    "BlockDevice",
+    "DeviceClosed",
+    "Extent",
+    "ExtentKind",
+    "IOFailed",
+    "ReadOnlyDevice",
+    "ReadRequest",
+]
 
 ReadRequest = tuple[int, memoryview]
 """Where to read, in bytes, and the writable memory (C-contiguous, one byte an item) to fill."""
 
 SECTOR_BYTES = 512
+"""The unit of every device-mapper number, whatever the logical block size of a device is."""
 
 
 class BadRequest(DmsnapError, ValueError):
@@ -29,6 +40,10 @@ class BadRequest(DmsnapError, ValueError):
 
 class ReadOnlyDevice(DmsnapError, PermissionError):
     """A write, zero or discard on a device that was opened to look."""
+
+
+class DeviceClosed(DmsnapError, ValueError):
+    """A request to a device after its `BlockDevice.close`."""
 
 
 class IOFailed(DmsnapError, OSError):
@@ -66,16 +81,25 @@ class BlockDevice(ABC):
         name: What to call the device in messages (a path, for instance).
         logical_block_size_bytes: Every offset and length is a multiple of this.
         read_only: Whether writes are refused.
+        closed: Whether `close` was called; the attributes above stay readable, requests raise `DeviceClosed`.
     """
 
     name: str = "device"
     logical_block_size_bytes: int = SECTOR_BYTES
     read_only: bool = False
+    closed: bool = False
+    _checked_size_bytes: int = (
+        0  # what `size_bytes` last said; devices only grow, so requests inside it need not ask again
+    )
 
     @property
     @abstractmethod
     def size_bytes(self) -> int:
-        """The size now; a multiple of the logical block size. It may grow while the device is open."""
+        """The size now; a multiple of the logical block size.
+
+        It may grow while the device is open and never shrinks; a medium that was cut short underneath fails the reads
+        of what is gone with `IOFailed`. Asking may cost a system call.
+        """
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -84,9 +108,12 @@ class BlockDevice(ABC):
 
         Raises:
             BadRequest: Out of range or misaligned.
+            DeviceClosed: The device was closed.
             IOFailed: The medium failed.
         """
         view = memoryview(buffer)
+        if view.itemsize != 1:
+            view = view.cast("B")
         self._check(offset, view.nbytes)
         if view.nbytes:
             self._read_into(offset, view)
@@ -110,9 +137,17 @@ class BlockDevice(ABC):
 
         Raises:
             BadRequest: A request is out of range or misaligned; then none was started.
+            DeviceClosed: The device was closed.
         """
+        if self.closed:
+            self._refuse_closed()
+        mask = self.logical_block_size_bytes - 1
+        size = self._checked_size_bytes
         for offset, view in requests:
-            self._check(offset, view.nbytes)
+            length = view.nbytes
+            if offset < 0 or offset + length > size or (offset | length) & mask:
+                self._check(offset, length)
+                size = self._checked_size_bytes
         return self._start_reads(requests)
 
     # -- writing ------------------------------------------------------------------------------------------------------
@@ -121,9 +156,11 @@ class BlockDevice(ABC):
         """Writes all of ``data`` at byte ``offset``; durable only after `flush`.
 
         Raises:
-            BadRequest, ReadOnlyDevice, IOFailed: As their names say.
+            BadRequest, DeviceClosed, ReadOnlyDevice, IOFailed: As their names say.
         """
         view = memoryview(data)
+        if view.itemsize != 1:
+            view = view.cast("B")
         self._check_write(offset, view.nbytes)
         if view.nbytes:
             self._write_at(offset, view)
@@ -144,8 +181,11 @@ class BlockDevice(ABC):
         """Makes every write that returned before this call durable.
 
         Raises:
+            DeviceClosed: The device was closed.
             IOFailed: The medium failed; writes since the last flush may be lost.
         """
+        if self.closed:
+            self._refuse_closed()
         self._flush()
 
     # -- the rest -----------------------------------------------------------------------------------------------------
@@ -157,12 +197,21 @@ class BlockDevice(ABC):
 
         Raises:
             BadRequest: Out of range or misaligned (raised by the call, not by the first step).
+            DeviceClosed: The device was closed (also raised by the call).
+            IOFailed: The medium failed (raised by a step).
         """
         self._check(offset, length)
         return self._extents(offset, length) if length else iter(())
 
     def close(self) -> None:
-        """Waits for started reads and lets go of the medium; a second call does nothing."""
+        """Waits for started reads and lets go of the medium; a second call does nothing.
+
+        Not to be called while another thread is inside a request that waits; started reads may be in flight. It does
+        not flush.
+        """
+        if not self.closed:
+            self.closed = True
+            self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -194,7 +243,7 @@ class BlockDevice(ABC):
         for start in range(0, length, len(zeros)):
             self._write_at(offset + start, zeros[: length - start])
 
-    def _discard(self, offset: int, length: int) -> None:
+    def _discard(self, offset: int, length: int) -> None:  # noqa: ARG002 - a device may ignore it
         return
 
     @abstractmethod
@@ -203,16 +252,23 @@ class BlockDevice(ABC):
     def _extents(self, offset: int, length: int) -> Iterator[Extent]:
         yield Extent(offset, length, ExtentKind.DATA)
 
+    def _close(self) -> None:
+        return
+
     # -- checks -------------------------------------------------------------------------------------------------------
 
     def _check(self, offset: int, length: int) -> None:
-        if offset < 0 or length < 0 or offset + length > self.size_bytes:
-            raise BadRequest(
-                f"{self.name}: {length} bytes at byte {offset} are outside the device of {self.size_bytes} bytes",
-                device=self.name,
-                offset_bytes=offset,
-                length_bytes=length,
-            )
+        if self.closed:
+            self._refuse_closed()
+        if offset < 0 or length < 0 or offset + length > self._checked_size_bytes:
+            size = self._checked_size_bytes = self.size_bytes
+            if offset < 0 or length < 0 or offset + length > size:
+                raise BadRequest(
+                    f"{self.name}: {length} bytes at byte {offset} are outside the device of {size} bytes",
+                    device=self.name,
+                    offset_bytes=offset,
+                    length_bytes=length,
+                )
         if (offset | length) & (self.logical_block_size_bytes - 1):
             raise BadRequest(
                 f"{self.name}: {length} bytes at byte {offset} are not in multiples of its logical block size",
@@ -224,5 +280,10 @@ class BlockDevice(ABC):
 
     def _check_write(self, offset: int, length: int) -> None:
         if self.read_only:
-            raise ReadOnlyDevice(f"{self.name}: opened read-only", device=self.name, offset_bytes=offset)
+            raise ReadOnlyDevice(
+                f"{self.name}: opened read-only", hint="open it for writing", device=self.name, offset_bytes=offset
+            )
         self._check(offset, length)
+
+    def _refuse_closed(self) -> NoReturn:
+        raise DeviceClosed(f"{self.name}: is closed", device=self.name)

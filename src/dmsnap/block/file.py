@@ -1,0 +1,237 @@
+"""Files and block devices of the operating system.
+
+A started read first asks the page cache, without waiting (``preadv2`` with ``RWF_NOWAIT``, Linux 4.14); what is not
+there goes to a few threads. Some filesystems refuse that flag (tmpfs and others answer EOPNOTSUPP); there a read is
+made at once as long as reads come back as fast as memory does, and is given to the threads when they do not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from time import perf_counter
+
+from dmsnap.block.completion import COMPLETED, Completion
+from dmsnap.block.contract import BlockDevice, Extent, ExtentKind, IOFailed, ReadRequest
+from dmsnap.block.extents import joined
+from dmsnap.block.medium import logical_block_size, medium_size, open_medium
+from dmsnap.block.positioned import preadv, punch_hole, pwrite
+from dmsnap.block.readers import ReaderThreads, StartedRead
+
+__all__ = ["FileDevice"]
+
+READ_THREADS = 16
+"""Reads with the operating system at once: enough to keep a network filesystem or an SSD busy with 4 KiB reads."""
+
+WAITED_SECONDS = 100e-6
+MEMORY_SECONDS_PER_BYTE = 1e-9
+"""A read that took longer than these two together waited for a medium."""
+
+FIRST_TO_THREADS = 16
+MOST_TO_THREADS = 1024
+"""After a read that waited, so many go to the threads before one is tried in place again; doubled each time."""
+
+_RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+_NO_NOWAIT = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}  # by filesystem, by emulated kernel, by kernel before 4.6
+
+_datasync = getattr(os, "fdatasync", os.fsync)
+
+_HINTS = {
+    errno.ENOSPC: "make room on the filesystem that holds it",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the filesystem that holds it allows no larger file",
+    errno.EIO: "the medium is failing; see the system log",
+}
+
+
+class FileDevice(BlockDevice):
+    """A regular (also sparse) file or a block device.
+
+    A regular file is cut to whole sectors of 512 bytes, as the loop driver does. The size is asked of the operating
+    system by `size_bytes`, and when a request lies beyond the last known one; requests inside cost nothing for it.
+
+    Args:
+        path: Of the file or block device; symbolic links are followed, as those in ``/dev/mapper`` must be.
+        writable: Also open for writing; otherwise the descriptor itself cannot write.
+
+    Attributes:
+        path: As given.
+
+    Raises:
+        CannotOpen: Missing, not permitted, or neither a file nor a block device.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, writable: bool = False) -> None:
+        self.path = os.fspath(path)
+        self.name = self.path
+        self.read_only = not writable
+        self._fd = open_medium(self.path, writable=writable)
+        self.logical_block_size_bytes = logical_block_size(self._fd)
+        self._file_bytes = 0
+        self._nowait = _RWF_NOWAIT
+        self._to_threads, self._next_to_threads = 0, FIRST_TO_THREADS
+        self._readers = ReaderThreads(self._read_into, READ_THREADS, self.name)
+
+    @property
+    def file_bytes(self) -> int:
+        """The exact size, with a last part that does not fill a sector (and that requests cannot reach)."""
+        if not self.closed:
+            self._file_bytes = medium_size(self._fd)
+        return self._file_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return self.file_bytes & -self.logical_block_size_bytes
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _read_into(self, offset: int, view: memoryview) -> None:
+        while True:
+            try:
+                got = preadv(self._fd, (view,), offset)
+            except OSError as error:
+                raise self._failed("read", offset, error) from error
+            if got == len(view):
+                return
+            if not got:
+                raise IOFailed(
+                    f"{self.name}: ends at byte {offset}",
+                    hint="it was cut short while it was open",
+                    device=self.name,
+                    offset_bytes=offset,
+                )
+            view = view[got:]
+            offset += got
+
+    def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
+        if not self._nowait:
+            return self._start_by_speed(requests)
+        completions: list[Completion] = []
+        waiting: list[StartedRead] = []
+        fd, flags = self._fd, self._nowait
+        rest: Sequence[ReadRequest] = ()
+        for offset, view in requests:
+            try:
+                got = preadv(fd, (view,), offset, flags)
+            except BlockingIOError:
+                got = 0
+            except OSError as error:
+                if error.errno in _NO_NOWAIT:
+                    self._nowait = 0
+                    rest = requests[len(completions) :]
+                    break
+                got = 0  # a true error: the thread meets it again and reports it
+            if got == len(view):
+                completions.append(COMPLETED)
+            else:
+                completion = Completion()
+                completions.append(completion)
+                waiting.append((completion, offset + got, view[got:]))
+        if waiting:
+            self._readers.start(waiting)
+        return completions + self._start_by_speed(rest) if rest else completions
+
+    def _start_by_speed(self, requests: Sequence[ReadRequest]) -> list[Completion]:
+        """Starts reads where the page cache cannot be asked: in place while that is as fast as memory."""
+        completions: list[Completion] = []
+        waiting: list[StartedRead] = []
+        for offset, view in requests:
+            if self._to_threads:
+                self._to_threads -= 1
+                completion = Completion()
+                waiting.append((completion, offset, view))
+            else:
+                started = perf_counter()
+                completion = COMPLETED
+                try:
+                    self._read_into(offset, view)
+                except IOFailed as error:
+                    completion = Completion.failed(error)
+                if perf_counter() - started > WAITED_SECONDS + len(view) * MEMORY_SECONDS_PER_BYTE:
+                    self._to_threads = self._next_to_threads
+                    self._next_to_threads = min(2 * self._next_to_threads, MOST_TO_THREADS)
+                else:
+                    self._next_to_threads = FIRST_TO_THREADS
+            completions.append(completion)
+        if waiting:
+            self._readers.start(waiting)
+        return completions
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def _write_at(self, offset: int, view: memoryview) -> None:
+        while view:
+            try:
+                done = pwrite(self._fd, view, offset)
+            except OSError as error:
+                raise self._failed("write", offset, error) from error
+            view = view[done:]
+            offset += done
+
+    def _zero(self, offset: int, length: int) -> None:
+        if not self._punch("zero", offset, length):
+            super()._zero(offset, length)
+
+    def _discard(self, offset: int, length: int) -> None:
+        self._punch("discard", offset, length)
+
+    def _punch(self, verb: str, offset: int, length: int) -> bool:
+        try:
+            return punch_hole(self._fd, offset, length)
+        except OSError as error:
+            raise self._failed(verb, offset, error) from error
+
+    def _flush(self) -> None:
+        if self.read_only:
+            return
+        try:
+            _datasync(self._fd)
+        except OSError as error:
+            raise self._failed("flush", 0, error) from error
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    def _extents(self, offset: int, length: int) -> Iterator[Extent]:
+        if not hasattr(os, "SEEK_DATA"):
+            return super()._extents(offset, length)
+        return joined(self._pieces(offset, offset + length))
+
+    def _pieces(self, position: int, end: int) -> Iterator[Extent]:
+        """Yields holes and data in turn; a sector with any data is data."""
+        block = self.logical_block_size_bytes
+        while position < end:
+            data = min(end, self._seek(position, os.SEEK_DATA, end) & -block)
+            data = max(position, data)
+            yield Extent(position, data - position, ExtentKind.HOLE)
+            if data == end:
+                return
+            hole = min(end, (self._seek(data, os.SEEK_HOLE, end) + block - 1) & -block)
+            position = max(data + block, hole)  # also where the file changes between the two questions
+            yield Extent(data, position - data, ExtentKind.DATA)
+
+    def _seek(self, position: int, whence: int, end: int) -> int:
+        """Returns where data or a hole begins at or after ``position``; no data at all is ``end``."""
+        try:
+            return os.lseek(self._fd, position, whence)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # this filesystem, or a block device, does not know: all data
+                return position if whence == os.SEEK_DATA else end
+            if error.errno == errno.ENXIO and self.size_bytes >= end:
+                return end
+            raise self._failed("look for data", position, error) from error
+
+    def _close(self) -> None:
+        self._readers.close()
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+
+    def _failed(self, verb: str, offset: int, error: OSError) -> IOFailed:
+        failure = IOFailed(
+            f"{self.name}: cannot {verb} at byte {offset}: {(error.strerror or str(error)).lower()}",
+            hint=_HINTS.get(error.errno or 0, ""),
+            device=self.name,
+            offset_bytes=offset,
+        )
+        failure.errno = error.errno
+        return failure

@@ -1,0 +1,104 @@
+"""Opening what bytes lie on: regular files and block devices, and nothing that could hang or has side effects."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+
+from dmsnap.block.contract import SECTOR_BYTES
+from dmsnap.errors import DmsnapError
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: there are only files
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["CannotOpen", "logical_block_size", "medium_size", "open_medium"]
+
+BLKSSZGET = 0x1268
+"""``_IO(0x12, 104)`` of ``linux/fs.h``: the logical block size of a block device, into an int."""
+
+# O_NONBLOCK: an open never waits (for a FIFO's other end, a lease, a medium). O_NOCTTY: never adopt a terminal.
+_OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
+
+_REFUSED = {
+    stat.S_IFDIR: "is a directory",
+    stat.S_IFIFO: "is a FIFO",
+    stat.S_IFSOCK: "is a socket",
+    stat.S_IFCHR: "is a character device",
+}
+
+_HINTS = {
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.EACCES: "run as a user who may open it",
+    errno.EPERM: "run as a user who may open it",
+    errno.EROFS: "open it for reading only",
+    errno.EBUSY: "something else uses it; unmount or deactivate it first",
+    errno.EAGAIN: "another process holds a lease on it",
+    errno.ENOMEDIUM if hasattr(errno, "ENOMEDIUM") else errno.ENXIO: "put a medium into the drive",
+}
+
+
+class CannotOpen(DmsnapError, OSError):
+    """A path that cannot serve as a device: missing, not permitted, or neither a file nor a block device."""
+
+
+def open_medium(path: str, *, writable: bool) -> int:
+    """Opens a regular file or a block device, without ever waiting for it, and returns the descriptor.
+
+    The kind is looked at before opening, since to open some devices is to act on them (a watchdog, a tape), and again
+    afterwards on the descriptor, since the path may have changed in between.
+
+    Raises:
+        CannotOpen: As its name says, with ``device`` and ``errno``.
+    """
+    try:
+        _refuse_other_kinds(path, os.stat(path).st_mode)  # noqa: PTH116 - twin of the fstat below
+        fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS)
+    except CannotOpen:
+        raise
+    except OSError as error:
+        raise _cannot_open(path, (error.strerror or str(error)).lower(), error.errno) from error
+    except ValueError as error:  # a NUL in the path
+        raise _cannot_open(path, str(error), errno.EINVAL) from error
+    try:
+        _refuse_other_kinds(path, os.fstat(fd).st_mode)
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(fd, True)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def medium_size(fd: int) -> int:
+    """Returns the size in bytes of a file or block device, now."""
+    # Block devices have no st_size; seeking asks them without an ioctl whose number differs between architectures.
+    return os.lseek(fd, 0, os.SEEK_END)
+
+
+def logical_block_size(fd: int) -> int:
+    """Returns the logical block size in bytes: 512 for files, as the loop driver has it; its own for a block device."""
+    if fcntl is None or not stat.S_ISBLK(os.fstat(fd).st_mode):
+        return SECTOR_BYTES
+    try:
+        answer = fcntl.ioctl(fd, BLKSSZGET, bytes(4))
+    except OSError:  # not Linux
+        return SECTOR_BYTES
+    return int.from_bytes(answer, sys.byteorder)
+
+
+def _refuse_other_kinds(path: str, mode: int) -> None:
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        what = _REFUSED.get(stat.S_IFMT(mode), "is not a file")
+        raise _cannot_open(path, what, errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL)
+
+
+def _cannot_open(path: str, what: str, number: int | None) -> CannotOpen:
+    hint = _HINTS.get(number or 0, "give a regular file or a block device")
+    error = CannotOpen(f"{path}: {what}", hint=hint, device=path)
+    error.errno = number
+    return error

@@ -1,0 +1,73 @@
+"""A few threads that wait for reads, so that nobody else has to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+
+from dmsnap.block.completion import Completion
+from dmsnap.errors import DmsnapError
+
+__all__ = ["ReaderThreads", "StartedRead"]
+
+StartedRead = tuple[Completion, int, memoryview]
+"""What to finish, and the byte offset and buffer of the read."""
+
+
+class ReaderThreads:
+    """Daemon threads that run blocking reads and finish their completions.
+
+    No thread exists until the first read is handed over; then one a read, up to ``depth``, that stay until `close`.
+
+    Args:
+        read_into: The blocking read: byte offset, buffer.
+        depth: Reads that may be with the operating system at once.
+        name: Of the threads, for people with a debugger.
+    """
+
+    def __init__(self, read_into: Callable[[int, memoryview], None], depth: int, name: str) -> None:
+        self._read_into = read_into
+        self._depth = depth
+        self._name = name
+        self._queue: SimpleQueue[StartedRead | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._outstanding = 0
+        self._lock = threading.Lock()
+
+    def start(self, reads: Sequence[StartedRead]) -> None:
+        """Queues reads and returns at once."""
+        with self._lock:
+            self._outstanding += len(reads)
+            missing = min(self._depth, self._outstanding) - len(self._threads)
+            for _ in range(missing):
+                thread = threading.Thread(target=self._run, name=f"{self._name}-reader", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        for read in reads:
+            self._queue.put(read)
+
+    def close(self) -> None:
+        """Waits until every started read is finished and the threads have ended."""
+        with self._lock:
+            threads, self._threads = self._threads, []
+        for _ in threads:
+            self._queue.put(None)  # behind every read already queued
+        for thread in threads:
+            if thread is not threading.current_thread():  # a completion's callback may close the device
+                thread.join()
+
+    def _run(self) -> None:
+        while (read := self._queue.get()) is not None:
+            completion, offset, view = read
+            error: Exception | None = None
+            try:
+                self._read_into(offset, view)
+            except DmsnapError as failure:
+                error = failure
+            except Exception as failure:  # noqa: BLE001 - whatever it is, the one who waits must hear of it
+                error = failure
+            with self._lock:
+                self._outstanding -= 1
+            completion.finish(error)
+            del read, completion, view, error  # an idle thread must not keep the caller's buffer alive
