@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_process()
     invocation = Invocation()
     try:
-        dmsnap.main(
+        ended = dmsnap.main(
             args=None if arguments is None else list(arguments),
             prog_name="dmsnap",
             obj=invocation,
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if sys.stdout is not None:
             sys.stdout.flush()
-        return DONE
+        return ended if isinstance(ended, int) else DONE  # an int where click ended early, as after --help
     except SystemExit as end:  # click's own ends: help, shell completion, a closed pipe
         return end.code if isinstance(end.code, int) else FAILED
     except BaseException as error:  # noqa: BLE001 - the outermost caller: everything ends in a status here

@@ -13,9 +13,7 @@ from dmsnap.cli.text import printable, readable_size
 
 @verb("create")
 @click.argument("cow", metavar="COW", type=click.Path())
-@click.option(
-    "--size", metavar="SIZE", callback=size_callback, required=True, help="Size of the store, such as 64M or 10G."
-)
+@click.option("--size", metavar="SIZE", callback=size_callback, required=True, help="The size of the store: 64M, 10G.")
 @click.option(
     "--chunk-size",
     metavar="SIZE",
