@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import dmsnap
 from dmsnap.cli.options import json_option, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import for_eyes, print_json, result_stream
 from dmsnap.cli.text import aligned, printable, readable_size
-from dmsnap.library.description import StoreInfo
+
+if TYPE_CHECKING:
+    from dmsnap.library.description import StoreInfo
 
 
 @verb("info")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import dmsnap
 from dmsnap.cli.options import json_option, origin_option, snap_argument, verb
 from dmsnap.cli.output import print_json_array, result_stream
-from dmsnap.transfer.changes import ChangedRange
+
+if TYPE_CHECKING:
+    from dmsnap.transfer.changes import ChangedRange
 
 
 @verb("map")
