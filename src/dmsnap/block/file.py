@@ -15,7 +15,7 @@ from time import perf_counter
 from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BlockDevice, Extent, ExtentKind, IOFailed, ReadRequest
 from dmsnap.block.extents import joined
-from dmsnap.block.medium import logical_block_size, medium_size, open_medium
+from dmsnap.block.medium import logical_block_size, medium_size, open_medium, printable
 from dmsnap.block.positioned import preadv, punch_hole, pwrite
 from dmsnap.block.readers import ReaderThreads, StartedRead
 
@@ -64,7 +64,7 @@ class FileDevice(BlockDevice):
 
     def __init__(self, path: str | os.PathLike[str], *, writable: bool = False) -> None:
         self.path = os.fspath(path)
-        self.name = self.path
+        self.name = printable(self.path)
         self.read_only = not writable
         self._fd = open_medium(self.path, writable=writable)
         self.logical_block_size_bytes = logical_block_size(self._fd)

@@ -15,7 +15,7 @@ try:
 except ImportError:  # not a POSIX system: there are only files
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["CannotOpen", "logical_block_size", "medium_size", "open_medium"]
+__all__ = ["CannotOpen", "logical_block_size", "medium_size", "open_medium", "printable"]
 
 BLKSSZGET = 0x1268
 """``_IO(0x12, 104)`` of ``linux/fs.h``: the logical block size of a block device, into an int."""
@@ -91,6 +91,11 @@ def logical_block_size(fd: int) -> int:
     return int.from_bytes(answer, sys.byteorder)
 
 
+def printable(path: str) -> str:
+    """Returns a path as it can stand in a one-line message: quoted where it holds anything but printable characters."""
+    return path if path.isprintable() else ascii(path)
+
+
 def _refuse_other_kinds(path: str, mode: int) -> None:
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
         what = _REFUSED.get(stat.S_IFMT(mode), "is not a file")
@@ -99,6 +104,6 @@ def _refuse_other_kinds(path: str, mode: int) -> None:
 
 def _cannot_open(path: str, what: str, number: int | None) -> CannotOpen:
     hint = _HINTS.get(number or 0, "give a regular file or a block device")
-    error = CannotOpen(f"{path}: {what}", hint=hint, device=path)
+    error = CannotOpen(f"{printable(path)}: {what}", hint=hint, device=path)
     error.errno = number
     return error

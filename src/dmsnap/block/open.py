@@ -1,0 +1,36 @@
+"""From an address, as people write it on a command line, to a device."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from dmsnap.block.contract import BlockDevice
+from dmsnap.block.file import FileDevice
+from dmsnap.block.medium import CannotOpen, printable
+
+__all__ = ["open_device"]
+
+_SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://|(?P<lvm>lvm):", re.ASCII | re.IGNORECASE)
+
+
+def open_device(address: str | Path, *, writable: bool = False) -> BlockDevice:
+    """Opens what an address names.
+
+    Args:
+        address: The path of a file or block device. What begins like ``nbd://`` or ``lvm:`` is not taken for a path;
+            a file of such a name is reached with ``./`` before it, or as a `Path`.
+        writable: Also for writing.
+
+    Raises:
+        CannotOpen: Not a file or block device, not there, not permitted, or an address of a kind not supported.
+    """
+    if isinstance(address, str) and (match := _SCHEME.match(address)):
+        kind = match["lvm"] or match["scheme"]
+        raise CannotOpen(
+            f"{printable(address)}: {kind.lower()} addresses are not supported in this version",
+            hint=f"give a path; a file of that name is ./{printable(address)}",
+            device=address,
+        )
+    return FileDevice(os.fspath(address), writable=writable)
