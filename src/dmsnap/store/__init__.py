@@ -1,0 +1,35 @@
+"""Exception stores: the format on disk, loading one into an exception table, creating a new one."""
+
+from dmsnap.store.finding import Finding, FindingKind
+from dmsnap.store.format import BadChunkSize, Header
+from dmsnap.store.loading import TruncatedStore
+from dmsnap.store.persistent import (
+    EmptyStore,
+    NotAStore,
+    Store,
+    StoreTooSmall,
+    UnsupportedVersion,
+    create_store,
+    open_store,
+)
+from dmsnap.store.prefetch import BadPrefetch
+from dmsnap.store.runs import Runs
+from dmsnap.store.table import ExceptionTable
+
+__all__ = [
+    "BadChunkSize",
+    "BadPrefetch",
+    "EmptyStore",
+    "ExceptionTable",
+    "Finding",
+    "FindingKind",
+    "Header",
+    "NotAStore",
+    "Runs",
+    "Store",
+    "StoreTooSmall",
+    "TruncatedStore",
+    "UnsupportedVersion",
+    "create_store",
+    "open_store",
+]

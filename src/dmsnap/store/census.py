@@ -1,0 +1,102 @@
+"""Judging records as they are loaded: what is odd, and which numbers the allocator goes on from."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dmsnap.store.finding import Finding, FindingKind
+from dmsnap.store.format import FIRST_DATA_CHUNK, RECORD_BYTES, SECTOR_BYTES, area_chunk, exceptions_per_area
+from dmsnap.store.loading import RecordBatch
+
+__all__ = ["RecordCensus"]
+
+Chunks = npt.NDArray[np.uint64]
+_TOP_BITS = np.uint64(56)
+_MAX_DEVICE_BYTES = 1 << 63
+"""No Linux block device is larger (loff_t is signed)."""
+
+_MESSAGES = {
+    FindingKind.OUTSIDE_COW: "{count} records point past the end of the COW device: that data is lost",
+    FindingKind.INTO_METADATA: "{count} records point at the header or a metadata area: that data is lost",
+    FindingKind.TOP_BITS: "{count} records have some of bits 56-63 set, which no kernel writes: that data is lost",
+    FindingKind.OUTSIDE_ORIGIN: "{count} records are for chunks past the end of the origin: is it the right one?",
+    FindingKind.DUPLICATE: "{count} records are for chunks that an earlier record already has: the first one counts",
+}
+
+
+class RecordCensus:
+    """Sees each batch of records once.
+
+    Args:
+        name: The COW device's, for messages.
+        cow_size_bytes: Its size.
+        chunk_size_sectors: The store's chunk size.
+        origin_size_bytes: The origin's size, where known.
+
+    Attributes:
+        next_free: One more than the highest COW chunk seen (2 for none), before the metadata skip. Damaged records
+            count, as they do in the kernel.
+    """
+
+    def __init__(
+        self, name: str, cow_size_bytes: int, chunk_size_sectors: int, origin_size_bytes: int | None = None
+    ) -> None:
+        chunk_bytes = chunk_size_sectors * SECTOR_BYTES
+        self.next_free = FIRST_DATA_CHUNK
+        self._name = name
+        self._chunk_bytes = chunk_bytes
+        self._per_area = exceptions_per_area(chunk_size_sectors)
+        self._cow_chunks = cow_size_bytes // chunk_bytes
+        self._possible_chunks = _MAX_DEVICE_BYTES // chunk_bytes
+        self._origin_chunks = (
+            self._possible_chunks if origin_size_bytes is None else -(-origin_size_bytes // chunk_bytes)
+        )
+        self._counts: dict[FindingKind, int] = {}
+        self._first: dict[FindingKind, tuple[int, int]] = {}
+
+    def judge(self, batch: RecordBatch) -> tuple[Chunks, Chunks]:
+        """Returns origin and COW chunks of the records worth keeping; COW chunk 0 where the data cannot be had."""
+        origin = np.ascontiguousarray(batch.records[:, 0])
+        cow = np.ascontiguousarray(batch.records[:, 1])
+        highest = int(cow.max())
+        self.next_free = max(self.next_free, highest + 1)
+        stride = np.uint64(self._per_area + 1)
+        bad = cow - cow // stride * stride == 1
+        if bad.any():
+            self._note(FindingKind.INTO_METADATA, batch, bad & (cow < self._cow_chunks))
+        if highest >= self._cow_chunks:
+            outside = cow >= self._cow_chunks
+            top_bits = cow >> _TOP_BITS != 0
+            self._note(FindingKind.OUTSIDE_COW, batch, outside & ~top_bits)
+            self._note(FindingKind.TOP_BITS, batch, top_bits)
+            bad |= outside
+        if bad.any():
+            cow[bad] = 0
+        if int(origin.max()) >= self._origin_chunks:
+            self._note(FindingKind.OUTSIDE_ORIGIN, batch, origin >= self._origin_chunks)
+            possible = origin < self._possible_chunks
+            if not possible.all():
+                origin, cow = origin[possible], cow[possible]
+        return origin, cow
+
+    def findings(self, *, duplicates: int) -> tuple[Finding, ...]:
+        """What was seen, one finding for each kind."""
+        found = []
+        for kind, count in self._counts.items():
+            area, index = self._first[kind]
+            offset = area_chunk(area, self._per_area) * self._chunk_bytes + index * RECORD_BYTES
+            found.append(Finding(kind, count, area, index, offset, _MESSAGES[kind].format(count=count)))
+        if duplicates:
+            kind = FindingKind.DUPLICATE
+            found.append(Finding(kind, duplicates, None, None, None, _MESSAGES[kind].format(count=duplicates)))
+        return tuple(found)
+
+    def _note(self, kind: FindingKind, batch: RecordBatch, odd: npt.NDArray[np.bool_]) -> None:
+        count = int(np.count_nonzero(odd))
+        if not count:
+            return
+        if kind not in self._first:
+            position = batch.first_area * self._per_area + batch.first_index + int(np.argmax(odd))
+            self._first[kind] = divmod(position, self._per_area)
+        self._counts[kind] = self._counts.get(kind, 0) + count
