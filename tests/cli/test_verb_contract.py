@@ -206,6 +206,6 @@ def test_names_cannot_steer_the_terminal(verb: str, run, files) -> None:
 @pytest.mark.parametrize("verb", READING)
 def test_names_that_are_not_utf8_are_only_names(verb: str, run, files) -> None:
     strange = os.fsencode(files.folder) + b"/\xff\xfe.cow"
-    os.rename(files.store, strange)
+    files.store.rename(os.fsdecode(strange))
     process = run(*line(verb, os.fsdecode(strange), files.origin))
     assert process.returncode == 0, process.stderr

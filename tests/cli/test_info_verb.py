@@ -1,0 +1,74 @@
+"""``dmsnap info``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+DOCUMENTED = {
+    "name", "valid", "version", "chunk_size_bytes", "exceptions", "runs", "areas", "allocated_sectors", "total_sectors",
+    "metadata_sectors", "next_free_chunk", "usage_percent", "status", "changed_bytes", "physical_bytes", "findings",
+}  # fmt: skip
+
+
+def test_json_has_the_documented_fields_and_the_kernels_numbers(run, files) -> None:
+    info = json.loads(run("info", files.store, "--json").stdout)
+    assert set(info) == DOCUMENTED
+    allocated, rest = files.notebook.kernel.status.split("/")
+    total, metadata = rest.split()
+    assert (info["allocated_sectors"], info["total_sectors"], info["metadata_sectors"]) == (
+        int(allocated), int(total), int(metadata)
+    )  # fmt: skip
+    assert (info["valid"], info["version"], info["chunk_size_bytes"]) == (True, 1, 4096)
+    assert (info["exceptions"], info["areas"], info["findings"]) == (272, 2, [])
+    assert info["status"] == files.notebook.kernel.status
+
+
+@pytest.mark.parametrize("prefetch", ["auto", "kernel", "1", "64"])
+def test_the_answer_is_the_same_for_every_prefetch(prefetch: str, run, files) -> None:
+    plain = run("info", files.store, "--json").stdout
+    assert run("info", files.store, "--json", "--prefetch", prefetch).stdout == plain
+
+
+@pytest.mark.parametrize("prefetch", ["", "0", "-1", "many", "65536"])
+def test_other_prefetch_is_wrong_usage(prefetch: str, run, files) -> None:
+    process = run("info", files.store, "--prefetch", prefetch)
+    assert process.returncode == 2
+    assert "prefetch" in process.stderr
+
+
+def test_text_has_a_line_a_fact(run, files) -> None:
+    lines = run("info", files.store).stdout.splitlines()
+    facts = dict(line.split(maxsplit=1) for line in lines)
+    assert facts["state"] == "valid"
+    assert facts["status"] == files.notebook.kernel.status
+    assert facts["findings"] == "none"
+    assert not any(line != line.rstrip() for line in lines)
+
+
+def test_an_invalid_store_says_so(run, files) -> None:
+    data = bytearray(files.store.read_bytes())
+    data[4] = 0
+    files.store.write_bytes(data)
+    process = run("info", files.store)
+    assert process.returncode == 0
+    assert "INVALID" in process.stdout
+    assert json.loads(run("info", files.store, "--json").stdout)["valid"] is False
+
+
+def test_an_origin_too_small_is_a_finding(run, files) -> None:
+    with files.origin.open("r+b") as origin:
+        origin.truncate(1 << 20)
+    process = run("info", files.store, "--origin", files.origin)
+    assert process.returncode == 0
+    assert "\nfinding " in process.stdout
+    assert len(json.loads(run("info", files.store, "--origin", files.origin, "--json").stdout)["findings"]) == 1
+
+
+def test_damage_is_a_finding(run, files) -> None:
+    data = bytearray(files.store.read_bytes())
+    data[4096 + 8 : 4096 + 16] = (1 << 40).to_bytes(8, "little")
+    files.store.write_bytes(data)
+    info = json.loads(run("info", files.store, "--json").stdout)
+    assert len(info["findings"]) == 1

@@ -1,0 +1,54 @@
+"""Text for people."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dmsnap.cli.text import aligned, printable, readable_size
+
+
+@pytest.mark.parametrize("harmless", ["snap.cow", "Ärger übermäßig.cow", "日本.img", "a b", "'\"\\"])
+def test_harmless_text_stays(harmless: str) -> None:
+    assert printable(harmless) == harmless
+
+
+@pytest.mark.parametrize(
+    ("harmful", "escaped"),
+    [("\x1b[2J", "\\x1b[2J"), ("a\nb\r", "a\\nb\\r"), ("\x9b", "\\x9b"), ("\u202e", "\\u202e"), ("\udcff", "\\udcff")],
+)
+def test_what_steers_a_terminal_is_escaped(harmful: str, escaped: str) -> None:
+    assert printable(harmful) == escaped
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_the_result_is_always_printable(text: str) -> None:
+    assert printable(text).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 B"),
+        (1, "1 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        ((1 << 20) - 1, "1024 KiB"),
+        (1 << 20, "1 MiB"),
+        (16 << 40, "16 TiB"),
+        ((1 << 64) - 1, "16 EiB"),
+    ],
+)
+def test_sizes_for_people(size_bytes: int, text: str) -> None:
+    assert readable_size(size_bytes) == text
+
+
+def test_columns_line_up_without_trailing_blanks() -> None:
+    assert aligned([("a", "1"), ("bcd", "23")]) == "a    1\nbcd  23\n"
+    assert aligned([("a", "1"), ("bcd", "23")], right=[1]) == "a     1\nbcd  23\n"
+
+
+def test_no_rows_are_no_lines() -> None:
+    assert aligned([]) == ""
