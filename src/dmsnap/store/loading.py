@@ -86,8 +86,8 @@ class AreaReader:
         pieces = self._areas * self._pieces_per_chunk
         batch_pieces = max(1, min(pieces, _BATCH_BYTES // self._piece_bytes))
         staging = np.empty((batch_pieces * piece_records, 2), "<u8")
-        numbers = memoryview(staging).cast("B").cast("Q")
-        octets = memoryview(staging).cast("B")
+        numbers = staging.data.cast("B").cast("Q")
+        octets = staging.data.cast("B")
         used = 0
         stream = self._pieces(client, pieces)
         failure: IOFailed | None = None

@@ -35,10 +35,11 @@ class ExceptionTable:
         self._length = length
         self._exceptions = len(origin) if length is None else int(length.sum(dtype=np.uint64))
         self._bucket_shift = 0
+        self._last_bucket = 0
         self._buckets: memoryview | None = None
-        self._origin_view = memoryview(origin)
-        self._cow_view = memoryview(cow)
-        self._length_view = None if length is None else memoryview(length)
+        self._origin_view = origin.data
+        self._cow_view = cow.data
+        self._length_view = None if length is None else length.data
 
     def __len__(self) -> int:
         """Number of exceptions (chunks)."""
@@ -57,20 +58,16 @@ class ExceptionTable:
         return self._origin.nbytes + self._cow.nbytes + lengths + index
 
     def lookup(self, origin_chunk: int) -> int | None:
-        """Returns the COW chunk of one origin chunk: None without an exception, 0 where its record is damaged."""
-        buckets = self._buckets
-        if buckets is None:
-            buckets = self._build_buckets()
+        """Returns the COW chunk of an origin chunk (0 or more): None without an exception, 0 for a damaged record."""
+        buckets = self._buckets or self._build_buckets()
         bucket = origin_chunk >> self._bucket_shift
-        if not 0 <= bucket < len(buckets) - 1:
-            if origin_chunk < 0 or not len(self._origin):
-                return None
-            bucket = len(buckets) - 2  # past the last run's start, maybe still inside it
+        if bucket > self._last_bucket:
+            bucket = self._last_bucket  # past the start of the last run, maybe still inside it
         run = bisect_right(self._origin_view, origin_chunk, buckets[bucket], buckets[bucket + 1]) - 1
         if run < 0:
             return None
         into = origin_chunk - self._origin_view[run]
-        if into >= (1 if self._length_view is None else self._length_view[run]):
+        if into and (self._length_view is None or into >= self._length_view[run]):
             return None
         cow: int = self._cow_view[run]
         return cow + into if cow else 0
@@ -112,7 +109,8 @@ class ExceptionTable:
         starts = np.empty(count + 1, np.uint32 if runs < 1 << 32 else np.uint64)
         starts[:-1] = np.searchsorted(self._origin, edges)
         starts[-1] = runs
-        self._buckets = memoryview(starts)
+        self._last_bucket = count - 1
+        self._buckets = starts.data
         return self._buckets
 
 

@@ -163,7 +163,7 @@ def _gather(values: UIntArray, order: UIntArray) -> UIntArray:
     result = np.empty(len(order), values.dtype)
 
     def gather(begin: int, end: int) -> None:
-        # Positions are below 2**63, so the same bits are the signed index that take() wants; "clip" skips its buffering.
+        # Positions are below 2**63, so the same bits are the signed index that take() wants; "clip" saves its copying.
         np.take(values, order[begin:end].view(np.int64), out=result[begin:end], mode="clip")
 
     _by_blocks(gather, len(order))
