@@ -5,4 +5,4 @@ from dmsnap.bufio.client import DEFAULT_CACHE_BYTES, BufioClient
 from dmsnap.bufio.counters import Counters, Trace
 from dmsnap.bufio.misuse import BufferLeaked, BufioMisuse
 
-__all__ = ["DEFAULT_CACHE_BYTES", "BufferLeaked", "BufioClient", "BufioMisuse", "Buffer", "Counters", "Trace"]
+__all__ = ["DEFAULT_CACHE_BYTES", "Buffer", "BufferLeaked", "BufioClient", "BufioMisuse", "Counters", "Trace"]

@@ -1,8 +1,8 @@
 """Which blocks are cached: a CLEAN and a DIRTY ring, each swept by CLOCK (as Linux dm-bufio does since 6.4).
 
-A ring is an ordered dictionary whose front is the cursor: moving the front to the back is the cursor passing an entry,
-and the back is just behind the cursor, which is where new entries belong. A hit sets an entry's reference bit; the sweep
-clears set bits and stops at an entry that is unset and not held. Nothing here locks: the client does.
+A ring is an ordered dictionary whose front is the cursor: moving the front to the back is the cursor passing an
+entry, and the back is just behind the cursor, which is where new entries belong. A hit sets an entry's reference bit;
+the sweep clears set bits and stops at an entry that is unset and not held. Nothing here locks: the client does.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Cache:
 
     def drop(self, buffer: Buffer) -> None:
         """Takes a buffer, which must be idle and not held, out of its ring."""
-        assert not buffer.holds and not buffer.state, buffer
+        assert not buffer.holds, buffer
+        assert not buffer.state, buffer
         if self.clean.pop(buffer.block, None) is None:
             del self.dirty[buffer.block]
 
@@ -87,4 +88,10 @@ class Cache:
                 del self.dirty[buffer.block]
                 buffer.referenced = False
                 self.clean[buffer.block] = buffer
+        self._written.clear()
+
+    def clear(self) -> None:
+        """Forgets every buffer."""
+        self.clean.clear()
+        self.dirty.clear()
         self._written.clear()

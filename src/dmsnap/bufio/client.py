@@ -7,36 +7,32 @@ machine's; and `BufioClient.discard` converts its length properly where Linux ad
 from __future__ import annotations
 
 import dataclasses
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from time import perf_counter
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, Self
 
-from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import SECTOR_BYTES, BadRequest, BlockDevice
 from dmsnap.bufio.allocation import Allocator
-from dmsnap.bufio.buffer import DIRTY, READING, WRITING, Buffer
-from dmsnap.bufio.cache import Cache
+from dmsnap.bufio.buffer import READING, WRITING, Buffer
 from dmsnap.bufio.counters import Counters, Trace
 from dmsnap.bufio.memory import BlockMemory
-from dmsnap.bufio.misuse import BufferLeaked, BufioMisuse, refuse_in_callback, run_callback
-from dmsnap.bufio.writeback import WRITE_GRAIN_BYTES, Writeback
+from dmsnap.bufio.misuse import BufferLeaked, BufioMisuse, refuse_in_callback
+from dmsnap.bufio.reading import Reader
+from dmsnap.bufio.state import ClientState
+from dmsnap.bufio.writeback import Writeback
 
-__all__ = ["DEFAULT_CACHE_BYTES", "WRITEBACK_RATIO", "BufioClient"]
+__all__ = ["DEFAULT_CACHE_BYTES", "BufioClient"]
 
 DEFAULT_CACHE_BYTES: Final = 64 << 20
 """How much memory a client uses at most, reserved buffers not counted, unless told otherwise."""
-
-WRITEBACK_RATIO: Final = 3
-"""Background writes start when there are this many times more DIRTY than CLEAN buffers (Linux dm-bufio)."""
 
 
 class BufioClient:
     """A cache of blocks of ``device``; any number of threads may use it.
 
-    To be sure not to deadlock, one thread may hold up to ``reserved_buffers`` buffers at once and every other thread one,
-    as in Linux; threads that only `get` are not limited.
+    To be sure not to deadlock, one thread may hold up to ``reserved_buffers`` buffers at once and every other thread
+    one, as in Linux; threads that only `get` are not limited.
 
     Args:
         device: Where the blocks are. The client does not close it.
@@ -77,37 +73,25 @@ class BufioClient:
         limit = cache_bytes // block_size_bytes if max_buffers is None else max_buffers
         if limit + reserved_buffers < 1:
             raise BadRequest("a bufio client without a single buffer", hint="allow a larger cache or reserve a buffer")
+        state = ClientState(
+            device,
+            block_size_bytes,
+            start_sectors * SECTOR_BYTES,
+            BlockMemory(block_size_bytes, limit, reserved_buffers),
+            trace,
+        )
         self.device = device
         self.block_size_bytes = block_size_bytes
-        self._start_bytes = start_sectors * SECTOR_BYTES
-        self._known_blocks = 0
-        self._aux = aux
-        self._alloc_callback = alloc_callback
-        self._hooked = aux is not None or alloc_callback is not None
-        self._write_callback = write_callback
         self._no_sleep = no_sleep
+        self._state = state
+        self._lock = state.lock
+        self._clean = state.cache.clean
+        self._dirty = state.cache.dirty
         self._trace = trace
-        self._closed = False
-        self._counters = Counters()
-        self._lock = threading.Lock()
-        self._cache = Cache()
-        self._clean = self._cache.clean
-        self._dirty = self._cache.dirty
-        self._memory = BlockMemory(block_size_bytes, limit, reserved_buffers)
-        self._spare = self._memory.spare
-        self._writeback = Writeback(
-            self._lock,
-            self._cache,
-            self._write,
-            self._io_ended,
-            self._counters,
-            threads=writers,
-            grain_bytes=max(WRITE_GRAIN_BYTES, device.logical_block_size_bytes),
-            block_size_bytes=block_size_bytes,
-        )
-        self._allocator = Allocator(
-            self._lock, self._cache, self._memory, self._writeback, self._counters, trace, no_sleep=no_sleep
-        )
+        self._counters = state.counters
+        self._writeback = Writeback(state, write_callback, threads=writers)
+        self._allocator = Allocator(state, self._writeback, no_sleep=no_sleep)
+        self._reader = Reader(state, self._allocator, self._writeback, partial(Buffer, self), aux, alloc_callback)
 
     # -- getting buffers ----------------------------------------------------------------------------------------------
 
@@ -131,7 +115,7 @@ class BufioClient:
                 if self._trace is not None:
                     self._trace(perf_counter(), "hit", block)
                 return buffer
-        return self._obtain(block, READING)
+        return self._reader.obtain(block, READING)
 
     def get(self, block: int) -> Buffer | None:
         """Returns the block's buffer, held, or None where it is not cached or still being read. Never waits.
@@ -142,6 +126,7 @@ class BufioClient:
         with self._lock:
             buffer = self._clean.get(block) or self._dirty.get(block)
             if buffer is None or buffer.state & READING:
+                self._state.check_open()
                 return None
             buffer.holds += 1
             buffer.referenced = True
@@ -149,9 +134,9 @@ class BufioClient:
             self._counters.hits += 1
             if self._trace is not None:
                 self._trace(perf_counter(), "hit", block)
-            if buffer.read_error is None:
-                return buffer
-            return self._raise_read_error(buffer)
+            if buffer.read_error is not None:
+                self._state.refuse(buffer)
+            return buffer
 
     def new(self, block: int) -> Buffer:
         """Returns the block's buffer, held, without reading: for a block that is to be overwritten.
@@ -164,13 +149,13 @@ class BufioClient:
             BufioMisuse: Called inside a callback, or after `close`.
         """
         refuse_in_callback("new")
-        return self._obtain(block, 0)
+        return self._reader.obtain(block, 0)
 
     def prefetch(self, block: int, count: int = 1) -> None:
         """Starts reading ``count`` blocks from ``block``; see `prefetch_blocks`."""
         self.prefetch_blocks(range(max(block, 0), min(block + count, self.device_size_blocks)))
 
-    def prefetch_blocks(self, blocks: Sequence[int]) -> None:
+    def prefetch_blocks(self, blocks: Iterable[int]) -> None:
         """Starts reading the blocks that are not cached, in one batch, and does not wait for memory or I/O.
 
         It ends silently where memory for more would have to be waited for. Blocks outside the device are passed
@@ -180,55 +165,7 @@ class BufioClient:
             BufioMisuse: Called inside a callback, or after `close`.
         """
         refuse_in_callback("prefetch")
-        clean, dirty, spare, size, start = (
-            self._clean,
-            self._dirty,
-            self._spare,
-            self.block_size_bytes,
-            self._start_bytes,
-        )
-        reserved, hooked = self._memory.reserved, self._hooked
-        device_blocks = self.device_size_blocks
-        buffers: list[Buffer] = []
-        requests: list[tuple[int, memoryview]] = []
-        with self._lock:
-            self._check_open()
-            for block in blocks:
-                if block in clean or block in dirty or not 0 <= block < device_blocks:
-                    continue
-                memory = spare.pop() if len(spare) > reserved else self._allocator.at_hand()
-                if memory is None:
-                    break
-                buffer = Buffer(self, block, memory, READING, 0)
-                if hooked and not self._prepare(buffer):
-                    continue
-                clean[block] = buffer
-                buffers.append(buffer)
-                requests.append((start + block * size, memory))
-            if not buffers:
-                return
-            counters = self._counters
-            counters.prefetched += len(buffers)
-            self._count_reads(len(buffers))
-            if self._trace is not None:
-                now = perf_counter()
-                for buffer in buffers:
-                    self._trace(now, "prefetch", buffer.block)
-            self._check_ratio()
-        try:
-            completions = self.device.start_reads(requests)
-        except Exception as error:  # noqa: BLE001  none was started; whatever it is shows when a block is read
-            completions = [Completion.failed(error)] * len(requests)
-        pending = []
-        with self._lock:
-            for buffer, completion in zip(buffers, completions, strict=True):
-                if completion is COMPLETED or completion.done:
-                    self._end_read(buffer, completion.error)
-                else:
-                    pending.append((buffer, completion))
-        for buffer, completion in pending:
-            completion.add_done_callback(partial(self._arrived, buffer))
-        self._writeback.start()
+        self._reader.prefetch(blocks)
 
     # -- giving buffers back ------------------------------------------------------------------------------------------
 
@@ -243,7 +180,7 @@ class BufioClient:
                 raise BufioMisuse(
                     f"bufio release of a buffer that is not held: block {buffer.block}", block=buffer.block
                 )
-            self._unhold(buffer)
+            self._state.unhold(buffer)
 
     def forget(self, block: int) -> None:
         """Drops a block from the cache, where it is cached, nobody holds it, and it is clean and idle: a hint."""
@@ -261,7 +198,7 @@ class BufioClient:
         if self._no_sleep:
             raise BufioMisuse("bufio forget_buffers on a client that must not sleep")
         with self._lock:
-            for buffer in self._cache.buffers():
+            for buffer in self._state.cache.buffers():
                 if block <= buffer.block < block + count:
                     self._forget(buffer)
 
@@ -282,7 +219,7 @@ class BufioClient:
         with self._lock:
             if buffer.holds < 1 or buffer.client is not self or buffer.state & READING:
                 raise BufioMisuse(f"bufio dirtying of {buffer!r}", hint="hold it, and read it to the end first")
-            self._cache.mark_dirty(buffer, start, end)
+            self._state.cache.mark_dirty(buffer, start, end)
 
     def write_dirty_async(self) -> None:
         """Starts writing every dirty buffer; waits only for those that are being written already.
@@ -291,10 +228,8 @@ class BufioClient:
             BufioMisuse: Called inside a callback, or after `close`.
         """
         refuse_in_callback("write_dirty_async")
-        with self._lock:
-            self._check_open()
-            self._submit_dirty()
-        self._writeback.start()
+        self._state.check_open()
+        self._writeback.start_all()
 
     def write_dirty(self) -> None:
         """Writes every dirty buffer, waits for all writes, and flushes the device.
@@ -305,12 +240,8 @@ class BufioClient:
             BufioMisuse: Called inside a callback, or after `close`.
         """
         refuse_in_callback("write_dirty")
-        with self._lock:
-            self._check_open()
-            writing = self._submit_dirty()
-        self._write_out(writing)
-        with self._lock:
-            write_error = self._writeback.take_error()
+        self._state.check_open()
+        write_error = self._writeback.write_all()
         try:
             self.device.flush()
         except Exception:
@@ -337,15 +268,15 @@ class BufioClient:
             BufioMisuse: Called inside a callback.
         """
         refuse_in_callback("discard")
-        self.device.discard(self._start_bytes + block * self.block_size_bytes, count * self.block_size_bytes)
+        start_bytes = self._state.start_bytes
+        self.device.discard(start_bytes + block * self.block_size_bytes, count * self.block_size_bytes)
 
     # -- the client itself --------------------------------------------------------------------------------------------
 
     @property
     def device_size_blocks(self) -> int:
         """Whole blocks between the client's start and the end of the device; 0 where the start is beyond the end."""
-        self._known_blocks = max(0, self.device.size_bytes - self._start_bytes) // self.block_size_bytes
-        return self._known_blocks
+        return self._state.device_size_blocks
 
     @property
     def counters(self) -> Counters:
@@ -353,10 +284,10 @@ class BufioClient:
         with self._lock:
             return dataclasses.replace(
                 self._counters,
-                held=sum(buffer.holds > 0 for buffer in self._cache.buffers()),
+                held=sum(buffer.holds > 0 for buffer in self._state.cache.buffers()),
                 clean=len(self._clean),
                 dirty=len(self._dirty),
-                memory_blocks=self._memory.in_use,
+                memory_blocks=self._state.memory.in_use,
             )
 
     def set_minimum_buffers(self, count: int) -> None:
@@ -376,8 +307,7 @@ class BufioClient:
         with self._lock:
             if self._counters.in_flight or self._counters.writes_in_flight:
                 raise BufioMisuse("bufio sector offset changed while I/O is running")
-            self._start_bytes = start_sectors * SECTOR_BYTES
-            self._known_blocks = 0
+            self._state.start_bytes = start_sectors * SECTOR_BYTES
 
     def reset(self) -> None:
         """Writes what is dirty, waits for all I/O, and drops every buffer. Write errors are lost: `write_dirty` first.
@@ -388,16 +318,16 @@ class BufioClient:
         """
         refuse_in_callback("reset")
         with self._lock:
-            self._check_open()
+            self._state.check_open()
         self._drop_all()
 
     def close(self) -> None:
         """Does as `reset`, for good. A second call does nothing."""
         refuse_in_callback("close")
         with self._lock:
-            if self._closed:
+            if self._state.closed:
                 return
-            self._closed = True
+            self._state.closed = True
         self._drop_all()
 
     def __enter__(self) -> Self:
@@ -410,203 +340,27 @@ class BufioClient:
             if kind is None:  # else the leak is only what the error left behind
                 raise
 
-    # -- inside: the lock is taken unless said otherwise --------------------------------------------------------------
-
-    def _obtain(self, block: int, state: int) -> Buffer:
-        """Returns the buffer of a block, cached or made; ``state`` READING reads it. Lock: not taken."""
-        if not 0 <= block < self._known_blocks and (block < 0 or (state and block >= self.device_size_blocks)):
-            raise BadRequest(
-                f"{self.device.name}: block {block} is outside its {self._known_blocks} blocks",
-                device=self.device.name,
-                block=block,
-            )
-        with self._lock:
-            while True:
-                self._check_open()
-                buffer = self._cache.find(block)
-                if buffer is not None:
-                    return self._hold_when_read(buffer)
-                memory = self._allocator.obtain()
-                if memory is None:
-                    continue
-                if self._cache.find(block) is not None or self._closed:
-                    self._allocator.give(memory)  # while the lock was given up
-                    continue
-                buffer = Buffer(self, block, memory, state, 1)
-                if self._hooked and not self._prepare(buffer):
-                    continue
-                break
-            self._clean[block] = buffer
-            self._counters.misses += 1
-            if state:
-                self._count_reads(1)
-            if self._trace is not None:
-                self._trace(perf_counter(), "miss" if state else "new", block)
-            self._check_ratio()
-        self._writeback.start()
-        if state:
-            self._fill(buffer)
-        return buffer
-
-    def _fill(self, buffer: Buffer) -> None:
-        """Reads a buffer in this thread. Lock: not taken."""
-        try:
-            self.device.read_into(self._start_bytes + buffer.block * self.block_size_bytes, buffer.data)
-        except BaseException as error:
-            # Kept in the buffer for those who wait for it; a `KeyboardInterrupt` is for this thread alone.
-            kept = error if isinstance(error, Exception) else OSError("the read was interrupted")
-            with self._lock:
-                self._end_read(buffer, kept)
-                self._unhold(buffer)
-            raise
-        with self._lock:
-            self._end_read(buffer, None)
-
-    def _hold_when_read(self, buffer: Buffer) -> Buffer:
-        buffer.holds += 1
-        buffer.referenced = True
-        buffer.unread = False
-        self._counters.hits += 1
-        waits = buffer.state & READING
-        if self._trace is not None:
-            self._trace(perf_counter(), "wait" if waits else "hit", buffer.block)
-        if waits:
-            self._counters.waits += 1
-            buffer.wait_while(READING, self._lock)
-        if buffer.read_error is not None:
-            self._raise_read_error(buffer)
-        return buffer
-
-    def _raise_read_error(self, buffer: Buffer) -> NoReturn:
-        error = buffer.read_error
-        assert error is not None
-        self._unhold(buffer)
-        raise error
-
-    def _prepare(self, buffer: Buffer) -> bool:
-        """Runs the caller's hooks on a new buffer, without the lock; says whether its block is still to be cached."""
-        self._lock.release()
-        try:
-            if self._aux is not None:
-                buffer.aux = self._aux()
-            if self._alloc_callback is not None:
-                run_callback(self._alloc_callback, buffer)
-        except BaseException:
-            self._lock.acquire()
-            self._allocator.give(buffer.data)
-            raise
-        self._lock.acquire()
-        if self._cache.find(buffer.block) is None and not self._closed:
-            return True
-        self._allocator.give(buffer.data)
-        return False
-
-    def _count_reads(self, count: int) -> None:
-        counters = self._counters
-        counters.in_flight += count
-        if counters.in_flight > counters.max_in_flight:
-            counters.max_in_flight = counters.in_flight
-
-    def _arrived(self, buffer: Buffer, completion: Completion) -> None:
-        """Hears from the device that a started read is over. Lock: not taken."""
-        with self._lock:
-            self._end_read(buffer, completion.error)
-
-    def _end_read(self, buffer: Buffer, error: Exception | None) -> None:
-        buffer.state = 0
-        self._counters.in_flight -= 1
-        if error is not None:
-            buffer.read_error = error
-            self._counters.read_errors += 1
-        if self._trace is not None:
-            self._trace(perf_counter(), "arrived", buffer.block)
-        if buffer.changed is not None:
-            buffer.changed.notify_all()
-        if self._allocator.sleepers:
-            self._allocator.wake()
-
-    def _io_ended(self, buffer: Buffer) -> None:
-        if self._trace is not None:
-            self._trace(perf_counter(), "written", buffer.block)
-        if buffer.changed is not None:
-            buffer.changed.notify_all()
-        self._allocator.wake()
-
-    def _unhold(self, buffer: Buffer) -> None:
-        buffer.holds -= 1
-        if self._trace is not None:
-            self._trace(perf_counter(), "release", buffer.block)
-        if not buffer.holds:
-            if (buffer.read_error is not None or buffer.write_error is not None) and not buffer.state:
-                self._allocator.drop(buffer)
-            elif self._allocator.sleepers:
-                self._allocator.wake()
-
     def _forget(self, buffer: Buffer) -> None:
         if not buffer.holds and not buffer.state:
             if self._trace is not None:
-                self._trace(perf_counter(), "forget", buffer.block)
-            self._allocator.drop(buffer)
-
-    def _check_ratio(self) -> None:
-        if len(self._dirty) > WRITEBACK_RATIO * len(self._clean):
-            self._cache.settle()
-            for buffer in self._dirty.values():
-                if buffer.state & WRITING:
-                    break
-                if buffer.state & DIRTY:
-                    self._writeback.submit(buffer)
-
-    def _submit_dirty(self) -> list[Buffer]:
-        self._cache.settle()
-        buffers = list(self._dirty.values())
-        for buffer in buffers:
-            if buffer.state & DIRTY:
-                buffer.wait_while(WRITING, self._lock)
-                if buffer.state & DIRTY:
-                    self._writeback.submit(buffer)
-        return buffers
-
-    def _write(self, buffer: Buffer, start: int, end: int) -> None:
-        """Writes a range of a buffer. Lock: not taken."""
-        if self._trace is not None:
-            self._trace(perf_counter(), "write", buffer.block)
-        if self._write_callback is not None:
-            run_callback(self._write_callback, buffer)
-        # A copy, so that a holder who goes on changing the buffer cannot tear what is on its way to the device.
-        content = bytes(buffer.data[start:end])
-        self.device.write_at(self._start_bytes + buffer.block * self.block_size_bytes + start, content)
-
-    def _write_out(self, writing: list[Buffer]) -> None:
-        """Sees writes that were submitted to their end. Lock: not taken."""
-        self._writeback.join_in()
-        with self._lock:
-            self._writeback.wait(writing)
-            self._cache.settle()
+                self._state.note("forget", buffer.block)
+            self._state.drop(buffer)
 
     def _drop_all(self) -> None:
-        """Empties the cache. Lock: not taken."""
+        state = self._state
+        self._writeback.write_all()
         with self._lock:
-            writing = self._submit_dirty()
-        self._write_out(writing)
-        with self._lock:
-            for buffer in self._cache.buffers():
+            for buffer in state.cache.buffers():
                 buffer.wait_while(READING | WRITING, self._lock)
-            self._writeback.take_error()
-            leaked = sorted(buffer.block for buffer in self._cache.buffers() if buffer.holds)
-            self._counters.prefetch_wasted += sum(buffer.unread for buffer in self._cache.buffers())
-            self._clean.clear()
-            self._dirty.clear()
-            self._cache.settle()
-            self._memory.clear()
-            self._allocator.wake()
+            leaked = [buffer for buffer in state.cache.buffers() if buffer.holds]
+            for buffer in leaked:
+                buffer.holds = 0  # so that a late release is found out
+            state.counters.prefetch_wasted += sum(buffer.unread for buffer in state.cache.buffers())
+            state.empty()
         if leaked:
+            blocks = tuple(sorted(buffer.block for buffer in leaked))
             raise BufferLeaked(
-                f"bufio client dropped with {len(leaked)} held buffers: blocks {leaked[:8]}",
+                f"bufio client dropped with {len(blocks)} held buffers: blocks {', '.join(map(str, blocks[:8]))}",
                 hint="release every buffer before",
-                blocks=tuple(leaked),
+                blocks=blocks,
             )
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise BufioMisuse("bufio client used after close")

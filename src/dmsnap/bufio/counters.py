@@ -8,10 +8,12 @@ from dataclasses import dataclass
 __all__ = ["Counters", "Trace"]
 
 Trace = Callable[[float, str, int], object]
-"""Hears ``(time, event, block)``, the time from `time.perf_counter`. It is called with the client's lock taken, maybe from a
-thread of the device: it must be quick and must not call the client. Events: ``hit``, ``wait`` (a hit on a pending
-read), ``miss`` (a read starts), ``new``, ``prefetch`` (a read starts), ``arrived`` (a read ended), ``release``,
-``forget``, ``evict``, ``write`` (submitted), ``written``."""
+"""Hears ``(time, event, block)``, the time from `time.perf_counter`.
+
+It is called with the client's lock taken, maybe from a thread of the device: it must be quick and must not call the
+client. Events: ``hit``, ``wait`` (a hit on a pending read), ``miss`` (a read starts), ``new``, ``prefetch`` (a read
+starts), ``arrived`` (a read ended), ``release``, ``forget``, ``evict``, ``write`` (submitted), ``written``.
+"""
 
 
 @dataclass(slots=True)

@@ -39,10 +39,10 @@ class BlockMemory:
         """Returns memory for a block from the reserve, or None where that is in use too."""
         return self._take() if self.in_use < self.limit + self.reserved else None
 
-    def clear(self) -> None:
-        """Lets go of all memory, also of what is in use: for when nobody has it any more."""
+    def trim(self) -> None:
+        """Lets go of the memory that is not in use."""
+        self._made -= len(self.spare)
         self.spare.clear()
-        self._made = 0
 
     def _take(self) -> memoryview | None:
         if self.spare:

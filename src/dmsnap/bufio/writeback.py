@@ -1,20 +1,23 @@
-"""Writing dirty buffers: what range, by which thread, and what becomes of an error."""
+"""Writing dirty buffers: when, what range, by which thread, and what becomes of an error."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from dmsnap.bufio.buffer import DIRTY, WRITING, Buffer
-from dmsnap.bufio.cache import Cache
-from dmsnap.bufio.counters import Counters
+from dmsnap.bufio.misuse import run_callback
+from dmsnap.bufio.state import ClientState
 
-__all__ = ["WRITE_GRAIN_BYTES", "Writeback", "write_range"]
+__all__ = ["WRITEBACK_RATIO", "WRITE_GRAIN_BYTES", "Writeback", "write_range"]
 
 WRITE_GRAIN_BYTES: Final = 4096
 """A write covers the dirty range rounded outward to multiples of this (Linux dm-bufio, since 4.x)."""
+
+WRITEBACK_RATIO: Final = 3
+"""Background writes start when there are over this many times more DIRTY than CLEAN buffers (Linux dm-bufio)."""
 
 Job = tuple[Buffer, int, int]
 
@@ -28,53 +31,73 @@ class Writeback:
     """Queues writes and does them in up to ``threads`` threads, which live only while there is something to write.
 
     With 0 threads the caller that starts writes does them before its call returns: the same writes in the same
-    order each time. Methods say whether the client's lock must be taken.
+    order each time. Methods say whether the client's lock must be taken. Whoever submits must call `start` before it
+    waits for anything, or two callers could wait for each other's writes.
 
     Args:
-        lock: The client's lock.
-        cache: Hears which writes are over.
-        write: Writes range ``[start, end)`` of a buffer to the device; called without the lock.
-        notify: Called with the lock taken when a write is over.
-        counters: To count in.
+        state: The client's.
+        write_callback: Called with a buffer just before each write of it, without the lock.
         threads: How many writer threads there may be.
-        grain_bytes: Writes cover multiples of this.
-        block_size_bytes: Size of a block.
     """
 
-    def __init__(
-        self,
-        lock: threading.Lock,
-        cache: Cache,
-        write: Callable[[Buffer, int, int], None],
-        notify: Callable[[Buffer], None],
-        counters: Counters,
-        *,
-        threads: int,
-        grain_bytes: int,
-        block_size_bytes: int,
-    ) -> None:
-        self._lock = lock
-        self._cache = cache
-        self._write = write
-        self._notify = notify
-        self._counters = counters
+    def __init__(self, state: ClientState, write_callback: Callable[[Buffer], object] | None, *, threads: int) -> None:
+        self._state = state
+        self._lock = state.lock
+        self._write_callback = write_callback
         self._threads = threads
         self._running = 0
-        self._grain_bytes = grain_bytes
-        self._block_size_bytes = block_size_bytes
+        self._grain_bytes = max(WRITE_GRAIN_BYTES, state.device.logical_block_size_bytes)
         self._queue: deque[Job] = deque()
         self._error: Exception | None = None
 
+    # -- starting writes ----------------------------------------------------------------------------------------------
+
     def submit(self, buffer: Buffer) -> None:
-        """Queues the write of a dirty buffer that is not being written; follow with `start`. Lock: taken."""
+        """Queues the write of a dirty buffer that is not being written. Lock: taken."""
         self._queue.append(self._begin(buffer))
+
+    def check_ratio(self) -> None:
+        """Submits dirty buffers where they outnumber the clean ones, up to the first being written. Lock: taken."""
+        cache = self._state.cache
+        if len(cache.dirty) > WRITEBACK_RATIO * len(cache.clean):
+            cache.settle()
+            for buffer in cache.dirty.values():
+                if buffer.state & WRITING:
+                    break
+                if buffer.state & DIRTY:
+                    self.submit(buffer)
+
+    def start_all(self) -> list[Buffer]:
+        """Starts writing what is dirty, waiting only for dirty buffers that are being written. Lock: not taken.
+
+        Returns:
+            The buffers that are being written, maybe with some whose write is over.
+        """
+        busy = []
+        with self._lock:
+            self._state.cache.settle()
+            buffers = list(self._state.cache.dirty.values())
+            for buffer in buffers:
+                if buffer.state & DIRTY:
+                    if buffer.state & WRITING:
+                        busy.append(buffer)
+                    else:
+                        self.submit(buffer)
+        self.start()
+        for buffer in busy:
+            with self._lock:
+                buffer.wait_while(WRITING, self._lock)
+                if buffer.state & DIRTY:
+                    self.submit(buffer)
+            self.start()
+        return buffers
 
     def start(self) -> None:
         """Sees to it that what is queued gets written. Lock: not taken."""
         if not self._queue:
             return
         if not self._threads:
-            self.join_in()
+            self._join_in()
             return
         with self._lock:
             if not self._queue or self._running >= self._threads:
@@ -85,14 +108,22 @@ class Writeback:
         except RuntimeError:  # no more threads, or the interpreter is ending
             self._run()
 
-    def join_in(self) -> None:
-        """Writes in this thread until the queue is empty. Lock: not taken."""
-        while True:
-            with self._lock:
-                if not self._queue:
-                    return
-                job = self._queue.popleft()
-            self._do(job)
+    # -- seeing writes to their end -----------------------------------------------------------------------------------
+
+    def write_all(self) -> Exception | None:
+        """Writes what is dirty, this thread helping, and waits for it. Lock: not taken.
+
+        Returns:
+            The first error of any write since the last call; it is forgotten.
+        """
+        buffers = self.start_all()
+        self._join_in()
+        with self._lock:
+            for buffer in buffers:
+                buffer.wait_while(WRITING, self._lock)
+            self._state.cache.settle()
+            error, self._error = self._error, None
+        return error
 
     def write_now(self, buffer: Buffer) -> None:
         """Writes a dirty buffer that is not being written, in this thread. Lock: taken, given up meanwhile."""
@@ -103,53 +134,61 @@ class Writeback:
         finally:
             self._lock.acquire()
 
-    def wait(self, buffers: Iterable[Buffer]) -> None:
-        """Waits until none of ``buffers`` is being written. Lock: taken, given up meanwhile."""
-        for buffer in buffers:
-            buffer.wait_while(WRITING, self._lock)
+    # -- inside -------------------------------------------------------------------------------------------------------
 
-    def take_error(self) -> Exception | None:
-        """Returns the first error since the last call, and forgets it. Lock: taken."""
-        error, self._error = self._error, None
-        return error
+    def _join_in(self) -> None:
+        while True:
+            with self._lock:
+                if not self._queue:
+                    return
+                job = self._queue.popleft()
+            self._do(job)
 
     def _run(self) -> None:
         while True:
             with self._lock:
                 if not self._queue:
-                    self._running -= 1
+                    self._running -= 1  # in one step with the look at the queue, so that no write is left behind
                     return
                 job = self._queue.popleft()
             self._do(job)
 
     def _begin(self, buffer: Buffer) -> Job:
         assert buffer.state & (DIRTY | WRITING) == DIRTY, buffer
-        start, end = write_range(buffer.dirty_start, buffer.dirty_end, self._grain_bytes, self._block_size_bytes)
+        state = self._state
+        start, end = write_range(buffer.dirty_start, buffer.dirty_end, self._grain_bytes, state.block_size_bytes)
         buffer.state ^= DIRTY | WRITING
-        self._counters.writes += 1
-        self._counters.writes_in_flight += 1
+        state.counters.writes += 1
+        state.counters.writes_in_flight += 1
+        state.note("write", buffer.block)
         return buffer, start, end
 
     def _do(self, job: Job) -> None:
-        buffer = job[0]
-        error: Exception | None = None
+        buffer, start, end = job
+        state = self._state
+        error: Exception | None = OSError("the write was interrupted")
         try:
-            self._write(*job)
-        except Exception as caught:  # noqa: BLE001  whatever a device or callback raises must not leave it WRITING
+            if self._write_callback is not None:
+                run_callback(self._write_callback, buffer)
+            # A copy, so that a holder who goes on changing the buffer cannot tear what is on its way to the device.
+            content = bytes(buffer.data[start:end])
+            state.device.write_at(state.start_bytes + buffer.block * state.block_size_bytes + start, content)
+            error = None
+        except Exception as caught:  # noqa: BLE001  whatever a device or callback raises is the error of this write
             error = caught
-        except BaseException:
-            self._end(buffer, OSError("the write was interrupted"))
-            raise
-        self._end(buffer, error)
+        finally:
+            with self._lock:
+                self._end(buffer, error)
 
     def _end(self, buffer: Buffer, error: Exception | None) -> None:
-        with self._lock:
-            buffer.state &= ~WRITING
-            buffer.write_error = error
-            if error is not None:
-                self._counters.write_errors += 1
-                if self._error is None:
-                    self._error = error
-            self._counters.writes_in_flight -= 1
-            self._cache.written(buffer)
-            self._notify(buffer)
+        state = self._state
+        buffer.state &= ~WRITING
+        buffer.write_error = error
+        if error is not None:
+            state.counters.write_errors += 1
+            if self._error is None:
+                self._error = error
+        state.counters.writes_in_flight -= 1
+        state.cache.written(buffer)
+        state.note("written", buffer.block)
+        state.io_over(buffer)
