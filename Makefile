@@ -18,6 +18,7 @@ demo: $(VENV)/ready-run  ## set up, then show a whole life of a snapshot
 	@$(PY) -m dmsnap demo
 
 test: $(VENV)/ready-dev  ## set up, then run all tests (those with a real kernel too, where QEMU is installed)
+	@$(PY) -m dmsnap.testing.kernelvm build || echo "so the tests that need a real kernel cannot run"
 	$(PY) -m pytest -n $(WORKERS) $(ARGS)
 
 lint: $(VENV)/ready-dev  ## set up, then check style, format and types

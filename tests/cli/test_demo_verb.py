@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
+from make_demo_sample import make_sample
+
 from dmsnap.cli.sample import Notebook
 
 
@@ -35,3 +38,13 @@ def test_the_generated_pages_are_what_the_kernel_read() -> None:
     notebook = Notebook.load()
     assert hashlib.sha256(notebook.origin()).hexdigest() == notebook.kernel.origin_sha256
     assert hashlib.sha256(notebook.snapshot()).hexdigest() == notebook.kernel.snapshot_sha256
+
+
+@pytest.mark.kernel
+def test_the_sample_is_what_a_kernel_makes_today() -> None:
+    store, words = make_sample()
+    packaged = Notebook.load()
+    assert words.status == packaged.kernel.status
+    assert words.snapshot_sha256 == packaged.kernel.snapshot_sha256
+    assert words.origin_sha256 == packaged.kernel.origin_sha256
+    assert store == packaged.store

@@ -6,7 +6,6 @@ Whatever goes wrong is one line on stderr, ``dmsnap: what is wrong (hint: what t
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import signal
@@ -64,14 +63,11 @@ def _end(error: BaseException, *, debug: bool) -> int:
         import traceback
 
         traceback.print_exception(error)
-    if isinstance(error, OSError) and error.errno == errno.EPIPE and not isinstance(error, DmsnapError):
-        _forget_stdout()  # whoever read our output has seen enough
-        return FAILED
+    _flush_stdout()
+    if isinstance(error, BrokenPipeError):
+        return FAILED  # whoever read our output has seen enough
     message, hint, status = _explain(error)
-    line = f"dmsnap: {printable(message)}" + (f" (hint: {printable(hint)})" if hint else "")
-    click.echo(line, err=True)
-    if isinstance(error, OSError):
-        _forget_stdout()  # perhaps it was stdout that failed: do not fail again at exit
+    click.echo(f"dmsnap: {printable(message)}" + (f" (hint: {printable(hint)})" if hint else ""), err=True)
     return status
 
 
@@ -100,8 +96,12 @@ def _as_clause(message: str) -> str:
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
-def _forget_stdout() -> None:
-    """Points descriptor 1 nowhere, so that the interpreter's last flush cannot fail."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.close(null)
+def _flush_stdout() -> None:
+    """Writes out what was printed; what cannot be written goes nowhere, else the interpreter's last flush complains."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
