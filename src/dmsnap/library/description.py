@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import stat
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 
-from dmsnap.library.opening import Source
-from dmsnap.target.table import Activation
+from dmsnap.block.contract import SECTOR_BYTES, BlockDevice
+from dmsnap.errors import DmsnapError
+from dmsnap.library.opening import Source, open_origin_and_store, open_store_of, path_of
+from dmsnap.target.status import status_words, store_status
+from dmsnap.target.table import Activation, activation
 
-__all__ = ["StoreInfo", "info", "status", "table"]
+__all__ = ["NotInTheKernel", "StoreInfo", "info", "status", "table"]
+
+
+class NotInTheKernel(DmsnapError):
+    """A device that no kernel can open, since it has no path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +36,11 @@ class StoreInfo:
         total_sectors: The kernel's second: the COW device's size.
         metadata_sectors: The kernel's third: header and areas.
         next_free_chunk: The chunk that the next exception would take.
-        usage_percent: allocated of total, in percent, by LVM's rules.
+        usage_percent: How full the store is, by LVM's rules; 100 for an invalid one.
         status: The kernel's status words.
         changed_bytes: Bytes of the origin that differ (`exceptions` in bytes, not clipped to the origin's end).
-        physical_bytes: What the COW file really takes on its disk, if that is known.
-        findings: What is wrong with the store, one line each; empty for a sound store.
+        physical_bytes: What a COW file really takes on its disk; None for anything but a file.
+        findings: What is odd in the store, one line each; empty for a sound store.
     """
 
     name: str
@@ -52,22 +62,80 @@ class StoreInfo:
 
     def to_json(self) -> dict[str, object]:
         """Returns the fields under the same names, as JSON types; names and meanings are stable."""
-        raise NotImplementedError
+        return asdict(self) | {"findings": list(self.findings)}
 
 
 def info(cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto") -> StoreInfo:
     """Describes a store. With an origin, records outside it become findings. Raises as `open_snapshot`."""
-    raise NotImplementedError
+    with ExitStack() as stack:
+        if origin is None:
+            store = open_store_of(cow, stack, prefetch=prefetch)
+        else:
+            _, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch)
+        words = store_status(store)
+        return StoreInfo(
+            name=store.device.name,
+            valid=store.valid,
+            version=store.header.version,
+            chunk_size_bytes=store.chunk_size_bytes,
+            exceptions=len(store.table),
+            runs=store.table.run_count,
+            areas=store.areas,
+            allocated_sectors=store.allocated_sectors,
+            total_sectors=store.total_sectors,
+            metadata_sectors=store.metadata_sectors,
+            next_free_chunk=store.next_free,
+            usage_percent=words.usage_percent,
+            status=str(words),
+            changed_bytes=len(store.table) * store.chunk_size_bytes,
+            physical_bytes=_physical_bytes(store.device),
+            findings=tuple(finding.message for finding in store.findings),
+        )
 
 
 def status(cow: Source) -> str:
     """Returns the kernel's status words, ``9472/32768 48`` or ``Invalid``. Raises as `open_snapshot`."""
-    raise NotImplementedError
+    with ExitStack() as stack:
+        return status_words(open_store_of(cow, stack))
 
 
 def table(cow: Source, origin: Source, *, name: str = "snap") -> Activation:
     """Returns the table line and the commands that activate the snapshot in a kernel, as device ``name``.
 
-    ``str(activation)`` is the whole as text for a shell. Raises as `open_snapshot`.
+    ``str(activation)`` is the commands as text for a shell, with absolute paths. The store is loaded first: for one
+    that a kernel would refuse there are no commands but the error.
+
+    Raises:
+        DmsnapError: As `open_snapshot`; a device without a path; a name that device-mapper does not take.
     """
-    raise NotImplementedError
+    with ExitStack() as stack:
+        below, store = open_origin_and_store(cow, origin, stack)
+        paths = [_kernel_path(below), _kernel_path(store.device)]
+        return activation(
+            below.size_bytes // SECTOR_BYTES,
+            paths[0],
+            paths[1],
+            store.chunk_size_sectors,
+            name=name,
+            origin_is_file=_is_file(paths[0]),
+            cow_is_file=_is_file(paths[1]),
+        )
+
+
+def _kernel_path(device: BlockDevice) -> str:
+    path = path_of(device)
+    if path is None:
+        raise NotInTheKernel(f"{device.name}: has no path that a kernel could open", device=device.name)
+    return os.path.abspath(path)
+
+
+def _is_file(path: str) -> bool:
+    return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - twin of the one below
+
+
+def _physical_bytes(device: BlockDevice) -> int | None:
+    path = path_of(device)
+    if path is None:
+        return None
+    found = os.stat(path)  # noqa: PTH116
+    return found.st_blocks * SECTOR_BYTES if stat.S_ISREG(found.st_mode) else None

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import BinaryIO
 
-from dmsnap.library.opening import Source
-from dmsnap.transfer.changes import ChangedRange
-from dmsnap.transfer.raw import ExportResult, Progress
+from dmsnap.library.opening import Source, open_origin_and_store, open_store_of, path_of
+from dmsnap.library.snapshot_file import open_snapshot
+from dmsnap.target.snapshot import refuse_invalid
+from dmsnap.transfer.changes import ChangedRange, changed_ranges
+from dmsnap.transfer.raw import ExportResult, Progress, export_raw
 
 __all__ = ["export", "map_changes"]
 
 
 def map_changes(cow: Source, *, origin: Source | None = None) -> Iterator[ChangedRange]:
-    """Yields the byte ranges of the origin that changed, ascending, as neighbouring as possible.
+    """Returns the byte ranges of the origin that changed: ascending, none touching the next, one at a time.
 
-    ``ChangedRange(offset, length, exists)``; ``range.to_json()`` is the object of ``map --json``. The store is opened
-    by the call (errors as `open_snapshot`) and closed when the iterator is exhausted or closed. With an origin the
-    ranges are clipped to its size.
+    ``ChangedRange(offset, length, exists)``; ``range.to_json()`` is the object of ``map --json``. With an origin the
+    ranges end where it does.
+
+    Raises:
+        DmsnapError: As `open_snapshot` (by the call, not by the first step); the store is invalid, so that nobody
+            knows what changed.
     """
-    raise NotImplementedError
+    with ExitStack() as stack:  # the table is in memory: nothing stays open
+        if origin is None:
+            size, store = None, open_store_of(cow, stack)
+        else:
+            below, store = open_origin_and_store(cow, origin, stack)
+            size = below.size_bytes
+        refuse_invalid(store)
+        return changed_ranges(store, size)
 
 
 def export(
@@ -29,6 +42,7 @@ def export(
     out: str | os.PathLike[str] | BinaryIO,
     *,
     progress: Progress | None = None,
+    sync: bool = True,
 ) -> ExportResult:
     """Writes the snapshot's content as a raw image.
 
@@ -38,9 +52,13 @@ def export(
         out: A path (a new sparse file takes that name once it is whole; a block device is written in place), or an
             open binary file such as ``sys.stdout.buffer``, which gets everything in order, zeros too.
         progress: Called as ``progress(done_bytes, total_bytes)`` now and then and at the end, in the calling thread.
+        sync: Make a file durable before it takes its name.
 
     Raises:
         DmsnapError: As `open_snapshot`; a chunk cannot be read; ``out`` cannot be written, is one of the inputs, or
             (`ReaderGone`, also a BrokenPipeError) nobody reads it any more.
     """
-    raise NotImplementedError
+    with open_snapshot(cow, origin) as snapshot:
+        refuse_invalid(snapshot.store)
+        inputs = [path for path in (path_of(snapshot.store.device), path_of(snapshot.origin)) if path is not None]
+        return export_raw(snapshot, out, inputs=inputs, progress=progress, sync=sync)

@@ -1,15 +1,87 @@
-"""From what a caller names (a path, a device) to an open block device."""
+"""From what a caller names (a path, a device) to an open block device and an open store."""
 
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import ExitStack
 
 from dmsnap.block.contract import BlockDevice
+from dmsnap.block.file import FileDevice
+from dmsnap.errors import DmsnapError
+from dmsnap.store import Store, open_store
 
-__all__ = ["Source"]
+__all__ = ["SameDevice", "Source", "open_origin_and_store", "open_store_of", "path_of"]
 
 Source = str | os.PathLike[str] | BlockDevice
 """What stands where a device is wanted: a path (file or block device), or a device that is open already.
 
 A path is opened read-only and closed by whoever opened it; a device given by the caller stays the caller's to close.
 """
+
+
+class SameDevice(DmsnapError, ValueError):
+    """COW store and origin are one and the same."""
+
+
+def open_store_of(
+    cow: Source, stack: ExitStack, *, prefetch: str | int = "auto", origin: BlockDevice | None = None
+) -> Store:
+    """Opens a store to look at; what is opened is closed by ``stack``.
+
+    Args:
+        cow: The COW store.
+        stack: Takes over what is opened here.
+        prefetch: How the metadata is read; see `dmsnap.store.open_store`.
+        origin: Where it is known: records beyond it become findings.
+
+    Raises:
+        DmsnapError: The path cannot be opened, or there is no store that can be read.
+    """
+    device = _open(cow, stack)
+    if origin is None:
+        return open_store(device, prefetch=prefetch)
+    return open_store(
+        device,
+        prefetch=prefetch,
+        origin_size_bytes=origin.size_bytes,
+        origin_block_size_bytes=origin.logical_block_size_bytes,
+    )
+
+
+def open_origin_and_store(
+    cow: Source, origin: Source, stack: ExitStack, *, prefetch: str | int = "auto"
+) -> tuple[BlockDevice, Store]:
+    """Opens both parts of a snapshot, as `open_store_of`.
+
+    Raises:
+        SameDevice: They are the same medium, by whatever names.
+    """
+    below, above = _open(origin, stack), _open(cow, stack)
+    if below is above or _same_medium(path_of(below), path_of(above)):
+        raise SameDevice(
+            f"{above.name}: COW device cannot be the same as origin device",
+            hint="name the device that the snapshot was taken of as origin",
+            device=above.name,
+        )
+    return below, open_store_of(above, stack, prefetch=prefetch, origin=below)
+
+
+def path_of(source: Source) -> str | None:
+    """Returns the path behind a source; None for a device that has none."""
+    if isinstance(source, FileDevice):
+        return source.path
+    return None if isinstance(source, BlockDevice) else os.fspath(source)
+
+
+def _open(source: Source, stack: ExitStack) -> BlockDevice:
+    return source if isinstance(source, BlockDevice) else stack.enter_context(FileDevice(source))
+
+
+def _same_medium(one: str | None, other: str | None) -> bool:
+    if one is None or other is None:
+        return False
+    first, second = os.stat(one), os.stat(other)  # noqa: PTH116 - statuses for samestat
+    if stat.S_ISBLK(first.st_mode) and stat.S_ISBLK(second.st_mode):
+        return first.st_rdev == second.st_rdev
+    return os.path.samestat(first, second)

@@ -1,11 +1,185 @@
-"""The snapshot target, reading: an origin as it was, seen through the exceptions of a COW store."""
+"""The snapshot target, reading: an origin as it was, seen through the exceptions of a COW store.
+
+A chunk with an exception is read from the COW device, any other from the origin (Linux dm-snapshot, all versions). A
+request may begin, end and stretch as the caller likes: it is cut at runs of exceptions, what lies together on a device
+is read together, and all of it is started at once.
+"""
 
 from __future__ import annotations
 
-from dmsnap.block.contract import BlockDevice
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
 
-__all__ = ["SnapshotDevice"]
+from dmsnap.block.completion import Completion
+from dmsnap.block.contract import BadRequest, BlockDevice, Extent, IOFailed, ReadOnlyDevice, ReadRequest
+from dmsnap.block.extents import joined
+from dmsnap.store import Store
+from dmsnap.store.format import check_chunk_size
+from dmsnap.target.joint_completion import joint
+from dmsnap.target.layers import snapshot_extents
+
+__all__ = ["DamagedException", "SnapshotDevice", "SnapshotInvalid", "refuse_invalid"]
+
+
+class DamagedException(IOFailed):
+    """The store says that a chunk has a copy, but there is none where its record points (the kernel's EIO)."""
+
+
+class SnapshotInvalid(IOFailed):
+    """The store is marked invalid: the snapshot is lost and the kernel answers every read with EIO."""
+
+
+class _Plan(NamedTuple):
+    """The reads that make up a request, or why it cannot be had."""
+
+    origin: Sequence[ReadRequest]
+    cow: Sequence[ReadRequest]
+    error: DamagedException | None = None
 
 
 class SnapshotDevice(BlockDevice):
-    """A snapshot of ``origin`` whose old content lies in ``store``; reading only."""
+    """A snapshot of ``origin`` whose old content lies in ``store``; reading only.
+
+    Its size is fixed when it is made, as that of a table line is. Exceptions beyond the size are never read. The
+    origin and the store stay the caller's to close.
+
+    Args:
+        origin: What the snapshot was taken of; opened read-only is enough.
+        store: The exceptions; an invalid store makes a snapshot whose every read raises `SnapshotInvalid`.
+        size_bytes: The snapshot's size; by default the origin's.
+        name: For messages.
+
+    Raises:
+        BadRequest: ``size_bytes`` is more than the origin has, or not in whole logical blocks.
+        BadChunkSize: The chunk size is no multiple of a device's logical block size.
+    """
+
+    read_only = True
+
+    def __init__(
+        self, origin: BlockDevice, store: Store, *, size_bytes: int | None = None, name: str = "snapshot"
+    ) -> None:
+        cow = store.device
+        block = max(origin.logical_block_size_bytes, cow.logical_block_size_bytes)
+        check_chunk_size(store.chunk_size_sectors, block)
+        whole = origin.size_bytes
+        size = whole - whole % block if size_bytes is None else size_bytes
+        if not 0 <= size <= whole or size % block:
+            raise BadRequest(
+                f"{name}: a snapshot of {size} bytes does not fit its origin {origin.name} of {whole} bytes",
+                hint=f"use at most the origin's size, in multiples of {block} bytes",
+                device=name,
+                size_bytes=size,
+            )
+        self.name = name
+        self.logical_block_size_bytes = block
+        self.origin = origin
+        self.store = store
+        self._cow = cow
+        self._cow_bytes = cow.size_bytes
+        self._size_bytes = size
+        self._valid = store.valid
+        self._table = store.table
+        self._shift = store.chunk_size_bytes.bit_length() - 1
+        self._mask = store.chunk_size_bytes - 1
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size_bytes
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _read_into(self, offset: int, view: memoryview) -> None:
+        chunk = offset >> self._shift
+        length = len(view)
+        if not self._valid:
+            refuse_invalid(self.store)
+        if (offset & self._mask) + length <= self._mask + 1:  # in one chunk: the shortest way
+            copy = self._table.lookup(chunk)
+            if copy is None:
+                self.origin.read_into(offset, view)
+                return
+            at = (copy << self._shift) + (offset & self._mask)
+            if not copy or at + length > self._cow_bytes:
+                raise self._damaged(chunk, at)
+            self._cow.read_into(at, view)
+            return
+        self._start_reads(((offset, view),))[0].wait()
+
+    def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
+        if not self._valid:
+            return super()._start_reads(requests)
+        plans = [self._plan(offset, view) for offset, view in requests]
+        origin = iter(self.origin.start_reads([part for plan in plans for part in plan.origin]))
+        cow = iter(self._cow.start_reads([part for plan in plans for part in plan.cow]))
+        return [
+            Completion.failed(plan.error)
+            if plan.error is not None
+            else joint([*islice(origin, len(plan.origin)), *islice(cow, len(plan.cow))])
+            for plan in plans
+        ]
+
+    def _plan(self, offset: int, view: memoryview) -> _Plan:
+        """Cuts one request into reads of the two devices; what continues on a device is one read."""
+        shift, end = self._shift, offset + len(view)
+        runs = self._table.runs_between(offset >> shift, ((end - 1) >> shift) + 1)
+        from_origin: list[ReadRequest] = []
+        from_cow: list[ReadRequest] = []
+        position = offset  # everything before is planned, but for a read of the COW device that may yet grow
+        held_at = held_from = -1
+        for chunk, copy, count in zip(runs.origin.tolist(), runs.cow.tolist(), runs.length.tolist(), strict=True):
+            start, stop = max(chunk << shift, offset), min((chunk + count) << shift, end)
+            at = (copy << shift) + start - (chunk << shift)
+            if not copy or at + stop - start > self._cow_bytes:
+                return _Plan((), (), self._damaged(chunk, at))
+            if held_at >= 0:
+                if start == position and at - held_at == start - held_from:
+                    position = stop
+                    continue
+                from_cow.append((held_at, view[held_from - offset : position - offset]))
+            if start > position:
+                from_origin.append((position, view[position - offset : start - offset]))
+            held_at, held_from, position = at, start, stop
+        if held_at >= 0:
+            from_cow.append((held_at, view[held_from - offset : position - offset]))
+        if position < end:
+            from_origin.append((position, view[position - offset :]))
+        return _Plan(from_origin, from_cow)
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    def _extents(self, offset: int, length: int) -> Iterator[Extent]:
+        refuse_invalid(self.store)
+        return joined(snapshot_extents(self.origin, self._cow, self._table, self._shift, offset, length))
+
+    def _write_at(self, offset: int, view: memoryview) -> None:  # noqa: ARG002
+        raise ReadOnlyDevice(f"{self.name}: snapshots are read only", device=self.name, offset_bytes=offset)
+
+    def _flush(self) -> None:
+        return
+
+    # -- errors -------------------------------------------------------------------------------------------------------
+
+    def _damaged(self, chunk: int, at: int) -> DamagedException:
+        return DamagedException(
+            f"{self.name}: origin chunk {chunk} was copied, but its record points at no copy in {self._cow.name}",
+            hint="the store is damaged or cut short there; everything else can be read",
+            device=self._cow.name,
+            origin_chunk=chunk,
+            cow_offset_bytes=at,
+        )
+
+
+def refuse_invalid(store: Store) -> None:
+    """Does nothing for a valid store.
+
+    Raises:
+        SnapshotInvalid: The store is marked invalid.
+    """
+    if not store.valid:
+        raise SnapshotInvalid(
+            f"{store.device.name}: the snapshot is marked invalid and cannot be read",
+            hint="its store was full or failed while in use, so the old content is lost; take a new snapshot",
+            device=store.device.name,
+        )

@@ -1,19 +1,105 @@
-"""Table lines of the snapshot target, and the commands that load them."""
+"""Table lines of the snapshot target, and the commands that load them into a kernel.
+
+Source: Linux dm-snapshot, ``<start> <length> snapshot <origin> <COW> <P|PO|N> <chunk size>``, all in sectors of 512
+bytes; device-mapper splits the arguments at blanks, with a backslash before a blank (or a backslash) that belongs to
+one.
+"""
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import NamedTuple
 
-__all__ = ["Activation"]
+from dmsnap.errors import DmsnapError
+
+__all__ = ["Activation", "BadDeviceName", "activation", "table_line"]
+
+_NAME_BYTES = 127  # DM_NAME_LEN less its final zero byte
+_SAFE_NAME = re.compile(r"[0-9A-Za-z#+.:=@_][0-9A-Za-z#+.:=@_-]*")
+
+
+class BadDeviceName(DmsnapError, ValueError):
+    """A name that device-mapper cannot give to a device as it stands."""
 
 
 class Activation(NamedTuple):
     """How a snapshot is activated in a kernel.
 
     Attributes:
-        line: The table line, ``0 <sectors> snapshot <origin> <cow> P <chunk sectors>``.
+        line: The table line, ``0 <sectors> snapshot <origin> <cow> P <chunk sectors>``, with the paths as given.
         commands: Shell commands, in order (loop devices for regular files, then ``dmsetup create``).
     """
 
     line: str
     commands: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(self.commands)
+
+
+def table_line(origin_sectors: int, origin: str, cow: str, chunk_size_sectors: int, *, store_type: str = "P") -> str:
+    """Returns the table line of a snapshot.
+
+    Args:
+        origin_sectors: The snapshot's length: the origin's size in sectors.
+        origin: Path of the origin's block device, or ``major:minor``.
+        cow: The same of the COW device.
+        chunk_size_sectors: Chunk size in sectors.
+        store_type: ``P`` persistent, ``PO`` persistent that tells of overflow, ``N`` transient.
+    """
+    return f"0 {origin_sectors} snapshot {_argument(origin)} {_argument(cow)} {store_type} {chunk_size_sectors}"
+
+
+def activation(
+    origin_sectors: int,
+    origin: str,
+    cow: str,
+    chunk_size_sectors: int,
+    *,
+    name: str = "snap",
+    origin_is_file: bool = False,
+    cow_is_file: bool = False,
+) -> Activation:
+    """Returns the commands that make a snapshot appear as ``/dev/mapper/<name>``.
+
+    A regular file gets a loop device first; the origin's cannot be written. The COW device stays writable, as copies
+    go there when the snapshot is written to.
+
+    Args:
+        origin_sectors: The origin's size in sectors.
+        origin: Path of the origin.
+        cow: Path of the COW store.
+        chunk_size_sectors: The store's chunk size, in sectors.
+        name: Of the new device.
+        origin_is_file: Whether the origin is a regular file.
+        cow_is_file: Whether the store is a regular file.
+
+    Raises:
+        BadDeviceName: The name is empty, too long or has characters that device-mapper would rewrite.
+    """
+    if not _SAFE_NAME.fullmatch(name) or len(name) > _NAME_BYTES or name in (".", ".."):
+        raise BadDeviceName(
+            f"not a name for a device: {name[:80]!r}",
+            hint=f"use 1 to {_NAME_BYTES} of the characters A-Z a-z 0-9 # + - . : = @ _",
+            name=name,
+        )
+    commands = (
+        "origin=" + _device(origin, is_file=origin_is_file, options="--read-only "),
+        "cow=" + _device(cow, is_file=cow_is_file),
+        f"dmsetup create {shlex.quote(name)} --table "
+        f'"{table_line(origin_sectors, "$origin", "$cow", chunk_size_sectors)}"',
+    )
+    return Activation(table_line(origin_sectors, origin, cow, chunk_size_sectors), commands)
+
+
+def _device(path: str, *, is_file: bool, options: str = "") -> str:
+    """The right side of a shell assignment that yields a block device's path, as an argument of a table line."""
+    if not is_file:
+        return shlex.quote(_argument(path))
+    return f"$(losetup --find --show {options}-- {shlex.quote(path)})"
+
+
+def _argument(path: str) -> str:
+    """A path as one argument of a table line."""
+    return re.sub(r"([\s\\])", r"\\\1", path)

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, NamedTuple
 
-__all__ = ["ExportResult", "Progress"]
+from dmsnap.block.contract import BlockDevice
+from dmsnap.block.file import FileDevice
+from dmsnap.errors import DmsnapError
+from dmsnap.transfer.copying import Progress, copy_data, copy_everything, stream_everything
+from dmsnap.transfer.whole_file import CannotWrite, whole_file
 
-Progress = Callable[[int, int], None]
-"""``progress(done_bytes, total_bytes)``."""
+__all__ = ["CannotWrite", "ExportResult", "OutputIsInput", "Progress", "TargetTooSmall", "export_raw"]
+
+
+class OutputIsInput(DmsnapError):
+    """The result would overwrite what it is made of."""
+
+
+class TargetTooSmall(DmsnapError):
+    """A block device that does not hold the image."""
 
 
 class ExportResult(NamedTuple):
@@ -21,3 +35,105 @@ class ExportResult(NamedTuple):
 
     size_bytes: int
     written_bytes: int
+
+
+def export_raw(
+    device: BlockDevice,
+    out: str | os.PathLike[str] | BinaryIO,
+    *,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    progress: Progress | None = None,
+    sync: bool = True,
+) -> ExportResult:
+    """Writes a device's content as a raw image.
+
+    Args:
+        device: What to export.
+        out: Where to. A path that is free or a regular file: a new sparse file takes the name once it is whole. A
+            block device is written in place, zeros too. A FIFO, a character device or an open binary file gets
+            everything in order.
+        inputs: Paths that ``device`` is made of, and that must not be overwritten.
+        progress: Called as ``progress(done_bytes, total_bytes)`` some ten times a second and at the end, in the
+            calling thread.
+        sync: Make a file durable before it takes its name.
+
+    Raises:
+        OutputIsInput: ``out`` is one of ``inputs``, by whatever name.
+        CannotWrite: ``out`` is a directory, its folder is missing, it is full …
+        TargetTooSmall: ``out`` is a block device smaller than the image.
+        ReaderGone: The reader of a stream has closed it.
+        IOFailed: ``device`` cannot be read, or the target not be written.
+    """
+    if not isinstance(out, str | os.PathLike):
+        return _streamed(device, out, "the output", progress)
+    path = os.fspath(out)
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a status for samestat
+    except FileNotFoundError:
+        found = None
+    except (OSError, ValueError) as error:
+        raise CannotWrite.because(path, error if isinstance(error, OSError) else OSError(str(error))) from error
+    if found is None or stat.S_ISREG(found.st_mode):
+        _refuse_inputs(path, found, inputs)
+        with whole_file(path, device.size_bytes, sync=sync) as target:
+            return ExportResult(device.size_bytes, copy_data(device, target, progress))
+    if stat.S_ISBLK(found.st_mode):
+        _refuse_inputs(path, found, inputs)
+        with _whole_block_device(path, device.size_bytes) as target:
+            return ExportResult(device.size_bytes, copy_everything(device, target, progress))
+    if stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode):
+        with _opened(path) as stream:
+            return _streamed(device, stream, path, progress)
+    raise CannotWrite(f"{path}: cannot be written: is a directory or a socket", hint="name a file", path=path)
+
+
+def _streamed(device: BlockDevice, out: BinaryIO, name: str, progress: Progress | None) -> ExportResult:
+    try:
+        return ExportResult(device.size_bytes, stream_everything(device, out, progress))
+    except OSError as error:
+        if isinstance(error, DmsnapError):
+            raise
+        raise CannotWrite.because(name, error) from error
+
+
+def _opened(path: str) -> BinaryIO:
+    try:
+        return open(path, "wb", buffering=0)
+    except OSError as error:
+        raise CannotWrite.because(path, error) from error
+
+
+@contextlib.contextmanager
+def _whole_block_device(path: str, size_bytes: int) -> Iterator[FileDevice]:
+    """Opens a block device for writing, alone: one that is mounted or otherwise in use is refused."""
+    try:
+        alone = os.open(path, os.O_RDWR | os.O_EXCL)
+    except OSError as error:
+        raise CannotWrite.because(path, error) from error
+    try:
+        with FileDevice(path, writable=True) as target:
+            if target.size_bytes < size_bytes:
+                raise TargetTooSmall(
+                    f"{path}: its {target.size_bytes} bytes cannot hold an image of {size_bytes} bytes",
+                    hint="name a larger device, or a file",
+                    path=path,
+                )
+            yield target
+            target.flush()
+    finally:
+        os.close(alone)
+
+
+def _refuse_inputs(path: str, found: os.stat_result | None, inputs: Iterable[str | os.PathLike[str]]) -> None:
+    for source in inputs:
+        other = os.stat(source)  # noqa: PTH116
+        same_medium = found is not None and (
+            os.path.samestat(found, other)
+            or (stat.S_ISBLK(found.st_mode) and stat.S_ISBLK(other.st_mode) and found.st_rdev == other.st_rdev)
+        )
+        if same_medium:
+            raise OutputIsInput(
+                f"{path}: the result would overwrite {os.fspath(source)}, which it is made of",
+                hint="name another file",
+                path=path,
+            )

@@ -1,0 +1,87 @@
+"""Which of a snapshot's two devices holds what: its extents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dmsnap.block.contract import BlockDevice, Extent, ExtentKind
+from dmsnap.store.table import ExceptionTable
+
+__all__ = ["snapshot_extents"]
+
+EXCEPTION_DEPTH = 1
+ORIGIN_DEPTH = 2
+
+_WINDOW_CHUNKS = 1 << 16  # bounds the memory for runs, whatever the range asked for
+_LOOKAHEAD_BYTES = 64 << 20  # how far one question about the COW device goes, to answer for later runs too
+
+
+def snapshot_extents(
+    origin: BlockDevice, cow: BlockDevice, table: ExceptionTable, chunk_shift: int, offset: int, length: int
+) -> Iterator[Extent]:
+    """Yields what a range of a snapshot holds, without gaps; neighbours may be alike.
+
+    Depth 1 is an exception, data or hole as the COW device has it; depth 2 is the origin, as the origin has it. An
+    exception whose copy cannot be had counts as data: only a read says more.
+    """
+    position, end = offset, offset + length
+    below, above = _Forward(origin, offset, end), _Anywhere(cow)
+    last_chunk = (end - 1) >> chunk_shift
+    for window in range(offset >> chunk_shift, last_chunk + 1, _WINDOW_CHUNKS):
+        runs = table.runs_between(window, min(window + _WINDOW_CHUNKS, last_chunk + 1))
+        for chunk, copy, count in zip(runs.origin.tolist(), runs.cow.tolist(), runs.length.tolist(), strict=True):
+            start = max(chunk << chunk_shift, offset)
+            stop = min((chunk + count) << chunk_shift, end)
+            if start > position:
+                yield from below.extents(position, start)
+            yield from above.extents((copy << chunk_shift) + (start & ((1 << chunk_shift) - 1)), start, stop)
+            position = stop
+    if position < end:
+        yield from below.extents(position, end)
+
+
+class _Forward:
+    """The origin's extents, asked for once and walked along."""
+
+    def __init__(self, origin: BlockDevice, offset: int, end: int) -> None:
+        self._extents = origin.extents(offset, end - offset)
+        self._stop = offset
+        self._kind = ExtentKind.DATA
+
+    def extents(self, position: int, end: int) -> Iterator[Extent]:
+        while position < end:
+            while self._stop <= position:
+                at, length, self._kind, _ = next(self._extents)
+                self._stop = at + length
+            stop = min(end, self._stop)
+            yield Extent(position, stop - position, self._kind, ORIGIN_DEPTH)
+            position = stop
+
+
+class _Anywhere:
+    """The COW device's extents, asked for in any order; the last answer is kept, as runs often share it."""
+
+    def __init__(self, cow: BlockDevice) -> None:
+        self._cow = cow
+        self._size = cow.size_bytes
+        self._start = self._stop = 0
+        self._kind = ExtentKind.DATA
+
+    def extents(self, at: int, position: int, end: int) -> Iterator[Extent]:
+        """Yields the extents of COW bytes from ``at`` as the snapshot's, from ``position`` to ``end``."""
+        shift = position - at
+        while position < end:
+            at = position - shift
+            if not self._start <= at < self._stop:
+                self._ask(at, end - position)
+            stop = min(end, self._stop + shift)
+            yield Extent(position, stop - position, self._kind, EXCEPTION_DEPTH)
+            position = stop
+
+    def _ask(self, at: int, length: int) -> None:
+        known = min(self._size - at, max(length, _LOOKAHEAD_BYTES))
+        if at < self._cow.logical_block_size_bytes or known <= 0:  # a damaged record: it points nowhere
+            self._start, self._stop, self._kind = at, at + length, ExtentKind.DATA
+            return
+        first = next(self._cow.extents(at, known))
+        self._start, self._stop, self._kind = first.offset, first.offset + first.length, first.kind
