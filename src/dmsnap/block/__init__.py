@@ -15,6 +15,7 @@ from dmsnap.block.extents import joined
 from dmsnap.block.file import FileDevice
 from dmsnap.block.medium import CannotOpen
 from dmsnap.block.memory import MemoryDevice
+from dmsnap.block.open import open_device
 
 __all__ = [
     "COMPLETED",
@@ -31,4 +32,5 @@ __all__ = [
     "ReadOnlyDevice",
     "ReadRequest",
     "joined",
+    "open_device",
 ]

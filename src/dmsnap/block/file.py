@@ -77,7 +77,10 @@ class FileDevice(BlockDevice):
     def file_bytes(self) -> int:
         """The exact size, with a last part that does not fill a sector (and that requests cannot reach)."""
         if not self.closed:
-            self._file_bytes = medium_size(self._fd)
+            try:
+                self._file_bytes = medium_size(self._fd)
+            except OSError as error:
+                raise self._failed("find the end", 0, error) from error
         return self._file_bytes
 
     @property
