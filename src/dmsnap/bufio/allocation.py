@@ -65,8 +65,7 @@ class Allocator:
 
     def _evict(self, victim: Buffer) -> None:
         self._state.counters.evicted += 1
-        self._state.note("evict", victim.block)
-        self._state.drop(victim)
+        self._state.drop(victim, "evict")
 
     def _victim(self) -> Buffer | None:
         self._cache.settle()

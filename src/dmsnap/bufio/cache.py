@@ -58,10 +58,8 @@ class Cache:
         """Returns every cached buffer."""
         return [*self.clean.values(), *self.dirty.values()]
 
-    def drop(self, buffer: Buffer) -> None:
-        """Takes a buffer, which must be idle and not held, out of its ring."""
-        assert not buffer.holds, buffer
-        assert not buffer.state, buffer
+    def remove(self, buffer: Buffer) -> None:
+        """Takes a buffer out of its ring."""
         if self.clean.pop(buffer.block, None) is None:
             del self.dirty[buffer.block]
 

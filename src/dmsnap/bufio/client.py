@@ -71,7 +71,7 @@ class BufioClient:
         if block_size_bytes <= 0 or block_size_bytes % SECTOR_BYTES:
             raise BadRequest(f"block size not specified or is not multiple of {SECTOR_BYTES}b: {block_size_bytes}")
         limit = cache_bytes // block_size_bytes if max_buffers is None else max_buffers
-        if limit + reserved_buffers < 1:
+        if min(limit, reserved_buffers) < 0 or limit + reserved_buffers < 1:
             raise BadRequest("a bufio client without a single buffer", hint="allow a larger cache or reserve a buffer")
         state = ClientState(
             device,
@@ -186,8 +186,8 @@ class BufioClient:
         """Drops a block from the cache, where it is cached, nobody holds it, and it is clean and idle: a hint."""
         with self._lock:
             buffer = self._clean.get(block) or self._dirty.get(block)
-            if buffer is not None:
-                self._forget(buffer)
+            if buffer is not None and not buffer.holds and not buffer.state:
+                self._state.drop(buffer, "forget")
 
     def forget_buffers(self, block: int, count: int) -> None:
         """Drops ``count`` blocks from ``block`` as `forget` does.
@@ -199,8 +199,8 @@ class BufioClient:
             raise BufioMisuse("bufio forget_buffers on a client that must not sleep")
         with self._lock:
             for buffer in self._state.cache.buffers():
-                if block <= buffer.block < block + count:
-                    self._forget(buffer)
+                if block <= buffer.block < block + count and not buffer.holds and not buffer.state:
+                    self._state.drop(buffer, "forget")
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -339,12 +339,6 @@ class BufioClient:
         except BufferLeaked:
             if kind is None:  # else the leak is only what the error left behind
                 raise
-
-    def _forget(self, buffer: Buffer) -> None:
-        if not buffer.holds and not buffer.state:
-            if self._trace is not None:
-                self._state.note("forget", buffer.block)
-            self._state.drop(buffer)
 
     def _drop_all(self) -> None:
         state = self._state

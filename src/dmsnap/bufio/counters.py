@@ -12,7 +12,8 @@ Trace = Callable[[float, str, int], object]
 
 It is called with the client's lock taken, maybe from a thread of the device: it must be quick and must not call the
 client. Events: ``hit``, ``wait`` (a hit on a pending read), ``miss`` (a read starts), ``new``, ``prefetch`` (a read
-starts), ``arrived`` (a read ended), ``release``, ``forget``, ``evict``, ``write`` (submitted), ``written``.
+starts), ``arrived`` (a read ended), ``release``, ``forget``, ``evict``, ``drop`` (after an
+error), ``write`` (submitted), ``written``.
 """
 
 

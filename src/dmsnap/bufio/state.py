@@ -83,7 +83,7 @@ class ClientState:
             self.note("release", buffer.block)
         if not buffer.holds:
             if (buffer.read_error is not None or buffer.write_error is not None) and not buffer.state:
-                self.drop(buffer)
+                self.drop(buffer, "drop")
             elif self.sleepers:
                 self._freed.notify_all()
 
@@ -94,12 +94,18 @@ class ClientState:
         self.unhold(buffer)
         raise error
 
-    def drop(self, buffer: Buffer) -> None:
+    def drop(self, buffer: Buffer, event: str) -> None:
         """Takes an idle buffer that nobody holds out of the cache, and its memory back."""
-        self.cache.drop(buffer)
+        assert not buffer.holds, buffer
+        assert not buffer.state, buffer
+        if self.trace is not None:
+            self.note(event, buffer.block)
         if buffer.unread:
             self.counters.prefetch_wasted += 1
-        self.give(buffer.data)
+        self.cache.remove(buffer)
+        self.memory.spare.append(buffer.data)
+        if self.sleepers:
+            self._freed.notify_all()
 
     def empty(self) -> None:
         """Drops every buffer, which must have no I/O, and lets go of memory; held buffers keep theirs, unlinked."""
