@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import threading
@@ -49,6 +48,8 @@ pwrite: Callable[[int, memoryview, int], int] = getattr(os, "pwrite", _seek_and_
 @cache
 def _fallocate() -> Callable[[int, int, int, int], int] | None:
     """Finds the C library's fallocate with 64-bit offsets (Python offers none that can punch)."""
+    import ctypes
+
     try:
         library = ctypes.CDLL(None, use_errno=True)
         call = getattr(library, "fallocate64", None) or library.fallocate  # musl has only the latter, 64-bit too
@@ -68,6 +69,8 @@ def punch_hole(fd: int, offset: int, length: int) -> bool:
     Raises:
         OSError: It failed for another reason.
     """
+    import ctypes
+
     call = _fallocate()
     if call is None:
         return False

@@ -55,7 +55,10 @@ class DelayDevice(Wrapper):
             due, reads = batch
             _sleep_until(due)
             for below, above in reads:
-                below.add_done_callback(lambda done, above=above: above.finish(done.error))  # type: ignore[misc]
+                if below.done:
+                    above.finish(below.error)
+                else:
+                    below.add_done_callback(lambda done, above=above: above.finish(done.error))  # type: ignore[misc]
             del batch, reads
 
     def _close(self) -> None:
