@@ -138,7 +138,10 @@ def _qemu(machine: Machine, *, memory_mib: int, cpus: int) -> list[str]:
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio", "-nic", "none"),
         *("-m", str(memory_mib), "-smp", str(cpus), "-cpu", "max"),
         *("-kernel", str(machine.kernel), "-initrd", str(machine.initramfs)),
-        *("-append", "console=ttyS0 quiet loglevel=3 panic=-1 cryptomgr.notests mitigations=off"),
+        *(
+            "-append",
+            "console=ttyS0 quiet loglevel=3 panic=-1 cryptomgr.notests mitigations=off rcupdate.rcu_expedited=1",
+        ),
     ]
 
 

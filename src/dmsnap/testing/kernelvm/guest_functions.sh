@@ -1,0 +1,80 @@
+# Shell functions of the guest for snapshot scenarios. Numbers are sectors unless a name says otherwise.
+# disk0 = data to be written, disk1 = origins, disk2 = COW stores, disk3 = what snapshots read as.
+# Devices, each with a minor number of its own: o (100) origin, c (101) COW store, s snapshot, g snapshot-origin,
+# m snapshot-merge, d (105) a slow path to the origin. Starting dmsetup is what takes time in an emulated machine;
+# so it makes and removes several devices in one go.
+
+# devices ORIGIN_AT ORIGIN_SIZE COW_AT COW_SIZE: makes o and c; with the first snapshot
+devices() {
+  origin_size=$2 cow_at=$3
+  below="o,,100,rw,0 $2 linear /dev/disk1 $1;c,,101,rw,0 $4 linear /dev/disk2 $3;"
+}
+
+# snapshot STORE CHUNK
+snapshot() {
+  above="s,,102,rw,0 $origin_size snapshot /dev/dm-100 /dev/dm-101 $1 $2;g,,103,rw,0 $origin_size snapshot-origin /dev/dm-100"
+  if dmsetup create --concise "$below$above"; then below=; else
+    [ -b /dev/dm-101 ] && below=
+    dmsetup remove s # dmsetup does not undo a creation with a minor number of its own
+    echo "failed create s"
+    return 1
+  fi
+}
+
+# gone NAME...
+gone() { dmsetup remove "$@" || echo "failed remove $*"; }
+
+# put NUMBER DEVICE SECTOR SECTORS BLOCK DATA_AT: what was written is said only if it was not everything
+put() {
+  if ! said=$(dd if=/dev/disk0 of="/dev/mapper/$2" bs=$(($5 * 512)) count=$(($4 * 512)) skip=$(($6 * 512)) \
+    seek=$(($3 * 512)) iflag=skip_bytes,count_bytes oflag=seek_bytes,direct 2>&1); then
+    echo "partial $1 $(echo "$said" | sed -n 's/+.* records out//p')"
+  fi
+}
+
+# grow COW_SIZE
+grow() { dmsetup reload c --table "0 $1 linear /dev/disk2 $cow_at" && dmsetup resume c || echo "failed grow"; }
+
+# merge CHUNK LEFT: merges until done or until at most LEFT sectors are allocated; 0 = until done
+merge() {
+  gone s g
+  slow= to=/dev/dm-100
+  if [ "$2" != 0 ]; then
+    slow="d,,105,rw,0 $origin_size delay $to 0 0 $to 0 30;" to=/dev/dm-105
+  fi
+  dmsetup create --concise "${slow}m,,104,rw,0 $origin_size snapshot-merge $to /dev/dm-101 P $1" || echo "failed create m"
+  polls=0
+  while polls=$((polls + 1)) && [ "$polls" -lt 2000 ]; do
+    set -- "$1" "$2" $(dmsetup status m)
+    allocated=${6%%/*}
+    case $allocated in [!0-9]*) break ;; esac
+    [ "$allocated" = "$7" ] && break
+    [ "$allocated" -le "$2" ] && break
+  done
+  dmsetup suspend m
+}
+
+# report LABEL DEVICE: status and table words behind the target's name and devices
+report() {
+  echo "$1-status $(dmsetup status "$2" | cut -d' ' -f4-)"
+  echo "$1-table $(dmsetup table "$2" | cut -d' ' -f6-)"
+}
+
+# dump LABEL AT_MIB: the whole of the snapshot to disk3
+dump() {
+  if dd if=/dev/mapper/s of=/dev/disk3 bs=1M seek="$2" conv=notrunc iflag=direct status=none 2>/dev/null; then
+    echo "$1-readable yes"
+  else
+    echo "$1-readable no"
+  fi
+}
+
+# finish: takes everything down and hands over what the kernel logged
+finish() {
+  names=
+  for name in s g m d c o; do
+    [ -b "/dev/mapper/$name" ] && names="$names $name"
+  done
+  gone $names
+  dmesg -c | grep -F device-mapper | sed 's/^\[[^]]*\] /log /'
+}
