@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dmsnap.block.contract import BlockDevice, Extent, ExtentKind
 from dmsnap.store.table import ExceptionTable
 
-__all__ = ["snapshot_extents"]
+__all__ = ["snapshot_data", "snapshot_extents"]
 
 EXCEPTION_DEPTH = 1
 ORIGIN_DEPTH = 2
@@ -38,6 +38,36 @@ def snapshot_extents(
             position = stop
     if position < end:
         yield from below.extents(position, end)
+
+
+def snapshot_data(
+    origin: BlockDevice, cow: BlockDevice, table: ExceptionTable, chunk_shift: int, offset: int, length: int
+) -> Iterator[Extent]:
+    """Yields the same without telling the layers apart: far fewer extents where the devices have no holes."""
+    end = offset + length
+    window_bytes = _WINDOW_CHUNKS << chunk_shift
+    for start in range(offset & -window_bytes, end, window_bytes):
+        start, stop = max(start, offset), min(start + window_bytes, end)
+        runs = table.runs_between(start >> chunk_shift, ((stop - 1) >> chunk_shift) + 1)
+        solid = _all_data(origin, start, stop)
+        if solid and len(runs.cow):
+            solid = _all_data(
+                cow, int(runs.cow.min()) << chunk_shift, int((runs.cow + runs.length).max()) << chunk_shift
+            )
+        if solid:
+            yield Extent(start, stop - start, ExtentKind.DATA, EXCEPTION_DEPTH)
+        else:
+            for extent in snapshot_extents(origin, cow, table, chunk_shift, start, stop - start):
+                yield extent._replace(depth=EXCEPTION_DEPTH)
+
+
+def _all_data(device: BlockDevice, start: int, stop: int) -> bool:
+    """Whether a range is known to have no hole; what lies past the end is no hole either."""
+    stop = min(stop, device.size_bytes)
+    if start >= stop:
+        return True
+    first = next(device.extents(start, stop - start))
+    return first.kind is ExtentKind.DATA and first.length == stop - start
 
 
 class _Forward:

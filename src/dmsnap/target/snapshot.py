@@ -17,7 +17,7 @@ from dmsnap.block.extents import joined
 from dmsnap.store import Store
 from dmsnap.store.format import check_chunk_size
 from dmsnap.target.joint_completion import joint
-from dmsnap.target.layers import snapshot_extents
+from dmsnap.target.layers import snapshot_data, snapshot_extents
 
 __all__ = ["DamagedException", "SnapshotDevice", "SnapshotInvalid", "refuse_invalid"]
 
@@ -152,6 +152,12 @@ class SnapshotDevice(BlockDevice):
     def _extents(self, offset: int, length: int) -> Iterator[Extent]:
         refuse_invalid(self.store)
         return joined(snapshot_extents(self.origin, self._cow, self._table, self._shift, offset, length))
+
+    def data_extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """As `extents`, but every depth is 1: for who copies and wants to know only what may be left out."""
+        self._check(offset, length)
+        refuse_invalid(self.store)
+        return joined(snapshot_data(self.origin, self._cow, self._table, self._shift, offset, length))
 
     def _write_at(self, offset: int, view: memoryview) -> None:  # noqa: ARG002
         raise ReadOnlyDevice(f"{self.name}: snapshots are read only", device=self.name, offset_bytes=offset)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from dmsnap.block.contract import BlockDevice, ExtentKind
 from dmsnap.errors import DmsnapError
+from dmsnap.target.snapshot import SnapshotDevice
 from dmsnap.transfer.zero_blocks import ZERO_BLOCK_BYTES, data_spans
 
 __all__ = ["Progress", "ReaderGone", "copy_data", "copy_everything", "stream_everything"]
@@ -157,7 +158,8 @@ def _data_pieces(source: BlockDevice) -> Iterator[tuple[int, int]]:
     """Yields the data of a device as (offset, length), in whole blocks where it can, cut to pieces, ascending."""
     size = source.size_bytes
     first = stop = 0
-    for extent in source.extents(0, size):
+    extents = source.data_extents if isinstance(source, SnapshotDevice) else source.extents
+    for extent in extents(0, size):
         if extent.kind is ExtentKind.HOLE:
             continue
         begin = extent.offset & -ZERO_BLOCK_BYTES

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 
@@ -44,7 +43,7 @@ def whole_file(path: str, size_bytes: int, *, sync: bool = True) -> Iterator[Fil
     """
     final = os.path.realpath(path)
     folder = os.path.dirname(final)  # noqa: PTH120 - beside realpath and join
-    name = os.path.join(folder, f".dmsnap-{secrets.token_hex(8)}.part")
+    name = os.path.join(folder, f".dmsnap-{os.urandom(8).hex()}.part")
     try:
         _make(name, size_bytes, like=final)
         with FileDevice(name, writable=True) as device:
