@@ -143,7 +143,9 @@ def test_with_a_limit_below_one_block_the_reserve_is_all_there_is(device):
     assert client.counters.prefetched == 0
 
 
-@pytest.mark.parametrize("options", [{"max_buffers": 0}, {"max_buffers": -1}, {"max_buffers": 5, "reserved_buffers": -1}])
+@pytest.mark.parametrize(
+    "options", [{"max_buffers": 0}, {"max_buffers": -1}, {"max_buffers": 5, "reserved_buffers": -1}]
+)
 def test_a_client_without_a_buffer_is_refused(device, options):
     with pytest.raises(BadRequest):
         BufioClient(device, BLOCK, **{"reserved_buffers": 0, **options})

@@ -255,9 +255,10 @@ class BufioClient:
 
         Raises:
             IOFailed: The device failed.
-            BufioMisuse: Called inside a callback.
+            BufioMisuse: Called inside a callback, or after `close`.
         """
         refuse_in_callback("flush")
+        self._state.check_open()
         self.device.flush()
 
     def discard(self, block: int, count: int) -> None:
@@ -265,9 +266,10 @@ class BufioClient:
 
         Raises:
             BadRequest, IOFailed, ReadOnlyDevice: From the device.
-            BufioMisuse: Called inside a callback.
+            BufioMisuse: Called inside a callback, or after `close`.
         """
         refuse_in_callback("discard")
+        self._state.check_open()
         start_bytes = self._state.start_bytes
         self.device.discard(start_bytes + block * self.block_size_bytes, count * self.block_size_bytes)
 

@@ -100,13 +100,13 @@ class Writeback:
             self._join_in()
             return
         with self._lock:
-            if not self._queue or self._running >= self._threads:
-                return
-            self._running += 1
-        try:
-            threading.Thread(target=self._run, name="dmsnap-bufio-writer").start()
-        except RuntimeError:  # no more threads, or the interpreter is ending
-            self._run()
+            count = min(self._threads - self._running, len(self._queue))
+            self._running += count
+        for _ in range(count):
+            try:
+                threading.Thread(target=self._run, name="dmsnap-bufio-writer").start()
+            except RuntimeError:  # no more threads, or the interpreter is ending
+                self._run()
 
     # -- seeing writes to their end -----------------------------------------------------------------------------------
 
