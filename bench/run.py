@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import export
@@ -21,8 +22,6 @@ import loading
 import numpy as np
 import startup
 from row import Row
-
-import dmsnap
 
 BENCHMARKS = {
     "page-cache": loading.from_page_cache,
@@ -40,7 +39,7 @@ def machine() -> dict[str, str]:
         if line.startswith("model name"):
             model = line.split(":", 1)[1].strip()
     versions = {
-        "dmsnap": dmsnap.__version__,
+        "dmsnap": version("dmsnap"),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "kernel": platform.release(),
