@@ -108,3 +108,17 @@ def test_a_million_records_for_one_chunk_are_one_exception():
 def test_an_empty_table_answers():
     table, _ = build()
     assert (len(table), table.lookup(0), len(table.runs_between(0, 2**60).origin)) == (0, None, 0)
+
+
+@pytest.mark.parametrize("last", [2**32 - 1, 2**32])
+def test_overlapping_runs_that_cross_2_to_the_32_keep_their_numbers(last):
+    run = [(last - 1 + i, 2**32 - 2 + i) for i in range(4)]
+    table, builder = build([*run, (last, 7), (last + 1, 8)])
+    assert content(table) == dict(run)
+    assert builder.duplicates == 2
+
+
+@pytest.mark.parametrize(("first", "stop"), [(-5, -3), (-5, 0), (3, 3), (4, 1)])
+def test_a_range_without_chunks_has_no_runs(first, stop):
+    table, _ = build([(0, 2), (3, 4)])
+    assert len(table.runs_between(first, stop).origin) == 0

@@ -74,14 +74,12 @@ class ExceptionTable:
 
     def runs_between(self, first: int, stop: int) -> Runs:
         """The runs that touch origin chunks ``first`` up to, not including, ``stop``: clipped to them, ascending."""
+        first = max(first, 0)
         if stop <= first or not len(self._origin):
             return self._slice(0, 0)
         key = self._origin.dtype.type
         limit = int(np.iinfo(self._origin.dtype).max)
-        if first > limit:
-            begin = len(self._origin)
-        else:
-            begin = int(np.searchsorted(self._origin, key(max(first, 0)), side="right"))
+        begin = len(self._origin) if first > limit else int(np.searchsorted(self._origin, key(first), side="right"))
         end = len(self._origin) if stop > limit else int(np.searchsorted(self._origin, key(stop), side="left"))
         runs = self._slice(max(0, begin - 1), end)
         return _clip(runs, first, stop)

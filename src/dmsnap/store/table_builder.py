@@ -90,21 +90,21 @@ class TableBuilder:
         return self._flattened(origin, cow, length, order)
 
     def _flattened(self, origin: UIntArray, cow: UIntArray, length: UIntArray, order: UIntArray) -> ExceptionTable:
-        """Resolves runs that overlap: back to single chunks in their first order, sorted again, joined again."""
-        chunks = expand(origin, length)
-        position = np.repeat(order, length)
-        copies = np.repeat(cow, length)
-        inside = expand(np.zeros_like(origin), length)
-        copies = np.where(copies > 0, copies + inside.astype(copies.dtype), copies)
-        ranking = np.lexsort((position, chunks))
-        chunks, copies = chunks[ranking], copies[ranking]
-        keep = np.concatenate((np.ones(1, np.bool_), chunks[1:] != chunks[:-1]))
-        duplicates = len(keep) - int(np.count_nonzero(keep))
+        """Resolves runs that overlap: single chunks in their first order, of which the first wins, joined again."""
+        back = np.empty(len(order), np.intp)
+        back[order] = np.arange(len(order))
+        # Wide, since the end of a run may need more bits than its start.
+        origin, cow, length = origin[back].astype(np.uint64), cow[back].astype(np.uint64), length[back]
+        copies = expand(cow, length)
+        copies[np.repeat(cow == 0, length)] = 0
+        singles = TableBuilder()
+        singles._append(expand(origin, length), copies, None)
+        del copies
         joined = TableBuilder()
-        joined.add(chunks[keep].astype(np.uint64), copies[keep].astype(np.uint64))
-        table = joined.build()
-        self.duplicates = duplicates
-        return table
+        for runs in singles.build().batches():
+            joined.add(runs.origin.view(np.uint64), runs.cow.view(np.uint64))
+        self.duplicates = singles.duplicates
+        return joined.build()
 
 
 def _grown(array: UIntArray, used: int, needed: int, largest: int) -> UIntArray:
