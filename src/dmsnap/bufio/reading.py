@@ -78,9 +78,7 @@ class Reader:
                 self._count_reads(1)
             state.note("miss" if bits else "new", block)
             self._writeback.check_ratio()
-        self._writeback.start()
-        if bits:
-            self._fill(buffer)
+        self._fill(buffer)
         return buffer
 
     def prefetch(self, blocks: Iterable[int]) -> None:
@@ -130,17 +128,21 @@ class Reader:
         return buffers
 
     def _fill(self, buffer: Buffer) -> None:
-        """Reads a buffer in this thread. Lock: not taken."""
-        state = self._state
+        """Starts background writes that have to be, and reads the buffer if it is to be read. Lock: not taken."""
+        state, reads = self._state, buffer.state & READING
         try:
-            state.device.read_into(state.start_bytes + buffer.block * state.block_size_bytes, buffer.data)
+            self._writeback.start()
+            if reads:
+                state.device.read_into(state.start_bytes + buffer.block * state.block_size_bytes, buffer.data)
         except BaseException as error:
             with state.lock:
-                self._end_read(buffer, _kept(error))
+                if reads:
+                    self._end_read(buffer, _kept(error))
                 state.unhold(buffer)
             raise
-        with state.lock:
-            self._end_read(buffer, None)
+        if reads:
+            with state.lock:
+                self._end_read(buffer, None)
 
     def _hold_when_read(self, buffer: Buffer) -> Buffer:
         state = self._state
