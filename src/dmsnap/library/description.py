@@ -93,13 +93,13 @@ def info(cow: Source, *, origin: Source | None = None, prefetch: str | int = "au
         )
 
 
-def status(cow: Source) -> str:
+def status(cow: Source, *, prefetch: str | int = "auto") -> str:
     """Returns the kernel's status words, ``9472/32768 48`` or ``Invalid``. Raises as `open_snapshot`."""
     with ExitStack() as stack:
-        return status_words(open_store_of(cow, stack))
+        return status_words(open_store_of(cow, stack, prefetch=prefetch))
 
 
-def table(cow: Source, origin: Source, *, name: str = "snap") -> Activation:
+def table(cow: Source, origin: Source, *, name: str = "snap", prefetch: str | int = "auto") -> Activation:
     """Returns the table line and the commands that activate the snapshot in a kernel, as device ``name``.
 
     ``str(activation)`` is the commands as text for a shell, with absolute paths. The store is loaded first: for one
@@ -109,7 +109,7 @@ def table(cow: Source, origin: Source, *, name: str = "snap") -> Activation:
         DmsnapError: As `open_snapshot`; a device without a path; a name that device-mapper does not take.
     """
     with ExitStack() as stack:
-        below, store = open_origin_and_store(cow, origin, stack)
+        below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch)
         paths = [_kernel_path(below), _kernel_path(store.device)]
         return activation(
             below.size_bytes // SECTOR_BYTES,

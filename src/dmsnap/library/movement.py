@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import BinaryIO
 
-from dmsnap.library.opening import Source, open_origin_and_store, open_store_of, path_of
+from dmsnap.library.opening import Source, medium_path_of, open_origin_and_store, open_store_of
 from dmsnap.library.snapshot_file import open_snapshot
 from dmsnap.target.snapshot import refuse_invalid
 from dmsnap.transfer.changes import ChangedRange, changed_ranges
@@ -60,5 +60,6 @@ def export(
     """
     with open_snapshot(cow, origin) as snapshot:
         refuse_invalid(snapshot.store)
-        inputs = [path for path in (path_of(snapshot.store.device), path_of(snapshot.origin)) if path is not None]
+        paths = (medium_path_of(snapshot.store.device), medium_path_of(snapshot.origin))
+        inputs = [path for path in paths if path is not None]
         return export_raw(snapshot, out, inputs=inputs, progress=progress, sync=sync)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import ExitStack
+from pathlib import Path
 
 from dmsnap.block.contract import BlockDevice
 from dmsnap.block.file import FileDevice
+from dmsnap.block.open import open_device
+from dmsnap.block.wrap import Wrapper
 from dmsnap.errors import DmsnapError
 from dmsnap.store import Store, open_store
 
-__all__ = ["SameDevice", "Source", "open_origin_and_store", "open_store_of", "path_of"]
+__all__ = ["SameDevice", "Source", "medium_path_of", "open_origin_and_store", "open_store_of", "path_of"]
 
 Source = str | os.PathLike[str] | BlockDevice
-"""What stands where a device is wanted: a path (file or block device), or a device that is open already.
+"""What stands where a device is wanted: an address as `dmsnap.block.open_device` takes it (the path of a file or block
+device), or a device that is open already.
 
-A path is opened read-only and closed by whoever opened it; a device given by the caller stays the caller's to close.
+What is named is opened read-only and closed by whoever opened it; a device that the caller gives stays the caller's.
 """
 
 
@@ -67,15 +71,22 @@ def open_origin_and_store(
     return below, open_store_of(above, stack, prefetch=prefetch, origin=below)
 
 
-def path_of(source: Source) -> str | None:
-    """Returns the path behind a source; None for a device that has none."""
-    if isinstance(source, FileDevice):
-        return source.path
-    return None if isinstance(source, BlockDevice) else os.fspath(source)
+def path_of(device: BlockDevice) -> str | None:
+    """Returns the path of the file or block device that a device is; None for any other."""
+    return device.path if isinstance(device, FileDevice) else None
+
+
+def medium_path_of(device: BlockDevice) -> str | None:
+    """Returns the path of what a device finally lies on, as a part perhaps; None where that has no path."""
+    while isinstance(device, Wrapper):
+        device = device.device
+    return path_of(device)
 
 
 def _open(source: Source, stack: ExitStack) -> BlockDevice:
-    return source if isinstance(source, BlockDevice) else stack.enter_context(FileDevice(source))
+    if isinstance(source, BlockDevice):
+        return source
+    return stack.enter_context(open_device(source if isinstance(source, str) else Path(source)))
 
 
 def _same_medium(one: str | None, other: str | None) -> bool:

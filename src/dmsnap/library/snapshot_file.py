@@ -33,6 +33,7 @@ class SnapshotFile(FileFace, SnapshotDevice):
         self._owned = owned.pop_all()
 
     def _close(self) -> None:
+        super()._close()
         self._owned.close()
 
 

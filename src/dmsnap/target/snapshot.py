@@ -7,6 +7,7 @@ is read together, and all of it is started at once.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -41,8 +42,8 @@ class _Plan(NamedTuple):
 class SnapshotDevice(BlockDevice):
     """A snapshot of ``origin`` whose old content lies in ``store``; reading only.
 
-    Its size is fixed when it is made, as that of a table line is. Exceptions beyond the size are never read. The
-    origin and the store stay the caller's to close.
+    Its size is fixed when it is made, as that of a table line is. Exceptions beyond the size are never read. Closing it
+    waits for its reads; the origin, which may have other snapshots, and the store's device stay the caller's to close.
 
     Args:
         origin: What the snapshot was taken of; opened read-only is enough.
@@ -83,6 +84,7 @@ class SnapshotDevice(BlockDevice):
         self._table = store.table
         self._shift = store.chunk_size_bytes.bit_length() - 1
         self._mask = store.chunk_size_bytes - 1
+        self._started: set[Completion] = set()  # under way, for `close` to wait for
 
     @property
     def size_bytes(self) -> int:
@@ -113,12 +115,17 @@ class SnapshotDevice(BlockDevice):
         plans = [self._plan(offset, view) for offset, view in requests]
         origin = iter(self.origin.start_reads([part for plan in plans for part in plan.origin]))
         cow = iter(self._cow.start_reads([part for plan in plans for part in plan.cow]))
-        return [
+        completions = [
             Completion.failed(plan.error)
             if plan.error is not None
             else joint([*islice(origin, len(plan.origin)), *islice(cow, len(plan.cow))])
             for plan in plans
         ]
+        for completion in completions:
+            if not completion.done:
+                self._started.add(completion)
+                completion.add_done_callback(self._started.discard)
+        return completions
 
     def _plan(self, offset: int, view: memoryview) -> _Plan:
         """Cuts one request into reads of the two devices; what continues on a device is one read."""
@@ -164,6 +171,11 @@ class SnapshotDevice(BlockDevice):
 
     def _flush(self) -> None:
         return
+
+    def _close(self) -> None:
+        for completion in list(self._started):
+            with contextlib.suppress(Exception):  # an error is for whoever waits for the read
+                completion.wait()
 
     # -- errors -------------------------------------------------------------------------------------------------------
 

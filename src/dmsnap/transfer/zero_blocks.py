@@ -28,7 +28,9 @@ def data_spans(view: memoryview) -> list[tuple[int, int]]:
         used[-1] = words[-(len(words) % per_block) :].any()
         suspects = suspects[:-1]
     blocks = words[: len(words) // per_block * per_block].reshape(-1, per_block)
-    used[suspects] = np.bitwise_or.reduce(blocks[suspects], axis=1) != 0
+    if len(suspects) < len(blocks):  # else spare the copy that picking them makes
+        blocks = blocks[suspects]
+    used[suspects] = np.bitwise_or.reduce(blocks, axis=1) != 0
     edges = np.flatnonzero(np.diff(used.view(np.int8), prepend=0, append=0)) * ZERO_BLOCK_BYTES
     pairs = np.minimum(edges, len(view)).reshape(-1, 2).tolist()
     return [(first, stop) for first, stop in pairs]
