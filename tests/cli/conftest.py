@@ -1,18 +1,21 @@
-"""What CLI tests share: running the command as a program, and the demo's store as input."""
+"""What CLI tests share: running the command, here or as a program, and the demo's store as input."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from dmsnap.cli import main
 from dmsnap.cli.sample import Notebook
-
-TIME_LIMIT_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -35,26 +38,59 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path, store, origin, notebook)
 
 
-class Run:
-    """Runs ``dmsnap`` in a folder as a shell would, in bounded time, without a terminal."""
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Attributes:
+        returncode: The exit status.
+        raw: What it wrote to stdout.
+        stderr: What it wrote to stderr.
+    """
 
-    def __call__(self, *arguments: str | Path, **keywords: object) -> subprocess.CompletedProcess[str]:
-        """Returns the finished process; stdout and stderr are text."""
-        options: dict[str, object] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | keywords
-        return subprocess.run(
-            [sys.executable, "-m", "dmsnap", *map(os.fspath, arguments)],
-            cwd=self._folder,
-            stdin=subprocess.DEVNULL,
-            timeout=TIME_LIMIT_SECONDS,
-            check=False,
-            **options,  # type: ignore[call-overload]
-        )
+    returncode: int
+    raw: bytes
+    stderr: str
+
+    @property
+    def stdout(self) -> str:
+        """What it wrote to stdout, as text."""
+        return self.raw.decode()
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """The command, run in the test's own folder."""
-    return Run(tmp_path)
+def run(tmp_path: Path) -> Callable[..., Ended]:
+    """Runs the command in the test's own folder and in this process, without a terminal: quick."""
+
+    def call(*arguments: str | Path) -> Ended:
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        on_terminate = signal.getsignal(signal.SIGTERM)
+        try:
+            with contextlib.chdir(tmp_path), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                status = main([os.fspath(argument) for argument in arguments])
+                out.flush()
+                err.flush()
+        finally:
+            signal.signal(signal.SIGTERM, on_terminate)
+        return Ended(status, out.buffer.getvalue(), err.buffer.getvalue().decode())  # type: ignore[attr-defined]
+
+    return call
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[..., Ended]:
+    """Runs the command as a shell would, in bounded time; for what only a process of its own shows."""
+
+    def call(*arguments: str | Path, wrapper: str = "", redirection: str = "", **keywords: int) -> Ended:
+        words = [sys.executable, "-m", "dmsnap", *map(os.fspath, arguments)]
+        process = subprocess.run(
+            ["/bin/sh", "-c", f'exec {wrapper} "$@" {redirection}', "sh", *words],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+            **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | keywords),  # type: ignore[call-overload]
+        )
+        return Ended(process.returncode, process.stdout or b"", process.stderr.decode())
+
+    return call

@@ -17,9 +17,9 @@ def test_the_image_is_what_the_kernel_read(run, files) -> None:
 
 
 def test_stdout_gets_the_same(run, files) -> None:
-    process = run("export", files.store, "-", "--origin", files.origin, text=False)
+    process = run("export", files.store, "-", "--origin", files.origin)
     assert process.returncode == 0, process.stderr
-    assert process.stdout == files.notebook.snapshot()
+    assert process.raw == files.notebook.snapshot()
 
 
 def test_the_image_is_sparse(run, tmp_path) -> None:
@@ -74,18 +74,17 @@ def test_an_invalid_store_cannot_be_exported(run, files) -> None:
     assert not (files.folder / "out.img").exists()
 
 
-def test_a_full_disk_is_one_line(run, files) -> None:
-    with open("/dev/full", "wb") as full:
-        process = run("export", files.store, "-", "--origin", files.origin, stdout=full)
+def test_a_full_disk_is_one_line(program, files) -> None:
+    process = program("export", files.store, "-", "--origin", files.origin, redirection="> /dev/full")
     assert process.returncode == 1
     assert process.stderr.startswith("dmsnap: ")
     assert process.stderr.count("\n") == 1
 
 
-def test_a_reader_that_leaves_is_no_news(run, files) -> None:
+def test_a_reader_that_leaves_is_no_news(program, files) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    process = run("export", files.store, "-", "--origin", files.origin, stdout=writing)
+    process = program("export", files.store, "-", "--origin", files.origin, stdout=writing)
     os.close(writing)
     assert (process.returncode, process.stderr) == (1, "")
 

@@ -9,7 +9,10 @@ import click
 
 from dmsnap.cli.group import debug_option
 
-__all__ = ["json_option", "origin_option", "prefetch_option", "snap_argument", "verb"]
+__all__ = ["PATH", "json_option", "origin_option", "prefetch_option", "snap_argument", "verb"]
+
+PATH = click.Path(readable=False)
+"""A path that the library opens: what is wrong with it is a failure, which click would call wrong usage."""
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -31,7 +34,7 @@ def _prefetch_callback(_context: click.Context, _parameter: click.Parameter, val
     raise click.BadParameter(f"'{value}' is neither auto, kernel nor a number from 1 to 65535")
 
 
-snap_argument: _Decorator = click.argument("snap", metavar="SNAP", type=click.Path())
+snap_argument: _Decorator = click.argument("snap", metavar="SNAP", type=PATH)
 
 prefetch_option: _Decorator = click.option(
     "--prefetch",
@@ -50,7 +53,7 @@ def origin_option(*, required: bool) -> _Decorator:
     return click.option(
         "--origin",
         metavar="ORIGIN",
-        type=click.Path(),
+        type=PATH,
         required=required,
         help="What the snapshot was taken of: a file or block device.",
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 import dmsnap
-from dmsnap.cli.options import verb
+from dmsnap.cli.options import PATH, verb
 from dmsnap.cli.output import result_stream
 from dmsnap.cli.sizes import size_callback
 from dmsnap.cli.text import printable, readable_size
 
 
 @verb("create")
-@click.argument("cow", metavar="COW", type=click.Path())
+@click.argument("cow", metavar="COW", type=PATH)
 @click.option("--size", metavar="SIZE", callback=size_callback, required=True, help="The size of the store: 64M, 10G.")
 @click.option(
     "--chunk-size",

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 import dmsnap
-from dmsnap.cli.options import verb
+from dmsnap.cli.options import PATH, verb
 from dmsnap.cli.output import result_stream
 from dmsnap.cli.registry import VERBS
 from dmsnap.cli.sample.notebook import PAGE_BYTES, Notebook
@@ -30,7 +30,7 @@ class DemoFailed(DmsnapError):
 
 
 @verb("demo")
-@click.option("--keep", metavar="DIR", type=click.Path(), help="Work in the new folder DIR, and keep it.")
+@click.option("--keep", metavar="DIR", type=PATH, help="Work in the new folder DIR, and keep it.")
 def command(keep: str | None) -> None:
     """Show a whole life of a snapshot on generated data, verified at each step.
 
@@ -94,7 +94,7 @@ class Demo:
         Path(ORIGIN).write_bytes(self._notebook.origin())
         Path(STORE).write_bytes(self._notebook.store)
         for name, what in ((ORIGIN, "the origin as it is today"), (STORE, "the store, or COW device")):
-            click.echo(f"  {name:<14}{Path(name).stat().st_size:>9,} bytes  {what}")
+            click.echo(f"    {name:<14}{Path(name).stat().st_size:>9,} bytes  {what}")
         self._check(
             _sha256(ORIGIN) == self._kernel.origin_sha256, "the checksum of the origin is what the kernel printed"
         )
@@ -116,19 +116,19 @@ class Demo:
         )
         exported, origin = Path(EXPORTED).read_bytes(), Path(ORIGIN).read_bytes()
         for number in (5, 100, 12):
-            click.echo(f"  {ORIGIN:<13} {_line(origin, number)}")
-            click.echo(f"  {EXPORTED:<13} {_line(exported, number)}")
+            click.echo(f"    {ORIGIN:<13} {_line(origin, number)}")
+            click.echo(f"    {EXPORTED:<13} {_line(exported, number)}")
         self._check(exported == self._notebook.snapshot(), "every page is the one that was written")
 
     def _read_without_a_copy(self) -> None:
         _title("The same from Python, reading only what is asked for")
-        click.echo(f'  >>> with dmsnap.open_snapshot("{STORE}", origin="{ORIGIN}") as snapshot:')
-        click.echo("  ...     snapshot.seek(100 * 4096)")
-        click.echo("  ...     snapshot.read(4096)")
+        click.echo(f'>>> with dmsnap.open_snapshot("{STORE}", origin="{ORIGIN}") as snapshot:')
+        click.echo("...     snapshot.seek(100 * 4096)")
+        click.echo("...     snapshot.read(4096)")
         with dmsnap.open_snapshot(STORE, origin=ORIGIN) as snapshot:
             snapshot.seek(100 * PAGE_BYTES)
             page = bytes(snapshot.read(PAGE_BYTES))
-        click.echo(f"  {page.rstrip(bytes(1))!r}… and zeros")
+        click.echo(f"{page.rstrip(bytes(1))!r}… and zeros")
         self._check(page == self._notebook.page_on_monday(100), "page 100 is Monday's")
 
     def _go_back_to_a_kernel(self) -> None:
@@ -154,23 +154,23 @@ class Demo:
         if not passed:
             raise DemoFailed(f"not true: {claim}", hint="please report this as a bug")
         self._checks += 1
-        click.secho(f"  {_TICK} {claim}", fg="green")
+        click.secho(f"{_TICK} {claim}", fg="green")
 
 
 _TICK = "✓"
 
 
 def _title(text: str) -> None:
-    click.secho(f"\n{text}", bold=True)
+    click.secho(f"\n== {text} ==\n", bold=True)
 
 
 def _say(text: str) -> None:
-    click.echo(click.wrap_text(text, width=88, initial_indent="  ", subsequent_indent="  "))
+    click.echo(click.wrap_text(text, width=88))
 
 
 def _run(name: str, *arguments: str) -> None:
     """Shows a command line and runs it."""
-    click.secho(f"  $ dmsnap {shlex.join((name, *arguments))}", fg="cyan")
+    click.secho(f"$ dmsnap {shlex.join((name, *arguments))}", fg="cyan")
     result_stream().flush()
     command: click.Command = importlib.import_module(VERBS[name].module).command
     command.main(list(arguments), prog_name=f"dmsnap {name}", standalone_mode=False)

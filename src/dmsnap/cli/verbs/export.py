@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import dmsnap
-from dmsnap.cli.options import origin_option, snap_argument, verb
+from dmsnap.cli.options import PATH, origin_option, snap_argument, verb
 from dmsnap.cli.output import OutputClosed
 from dmsnap.cli.progress import progress_bar
 from dmsnap.cli.text import printable, readable_size
@@ -23,7 +23,7 @@ class OutputInTheWay(DmsnapError):
 @verb("export")
 @snap_argument
 @origin_option(required=True)
-@click.argument("out", metavar="OUT", type=click.Path())
+@click.argument("out", metavar="OUT", type=PATH)
 @click.option("--force", is_flag=True, help="Overwrite OUT: a file, a block device, or a terminal with '-'.")
 def command(snap: str, origin: str, out: str, force: bool) -> None:
     """Write the content of the snapshot SNAP as the raw image OUT; '-' is stdout.

@@ -32,6 +32,6 @@ def command(snap: str, origin: str | None, as_json: bool) -> None:
 
 def _print_lines(changes: Iterable[ChangedRange]) -> None:
     stream = result_stream()
-    stream.write(f"{'offset':>20}  {'length':>20}\n")
+    stream.write(f"{'offset':>16}  {'length':>16}\n")
     for change in changes:
-        stream.write(f"{change.offset:>20}  {change.length:>20}{'' if change.exists else '  zeros'}\n")
+        stream.write(f"{change.offset:>16}  {change.length:>16}{'' if change.exists else '  zeros'}\n")

@@ -1,0 +1,93 @@
+"""Every documented example runs: console blocks print what they say, Python blocks hold, field lists are complete.
+
+A console block runs in the folder that the block before it left. Output must be equal; ``…`` alone on a line stands
+for any lines, within a line for any part of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The README's fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def steps(block: str) -> list[tuple[str, str]]:
+    """A console block as (command, expected output)."""
+    return [(command, output) for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)]
+
+
+def matches(output: str, expected: str) -> bool:
+    """Whether output is as documented; ``…`` stands for any lines, or for any part of one."""
+    pattern = re.sub(r"(?m)^…\n", "(?:.*\n)*", re.escape(expected).replace("\\\n", "\n")).replace("…", ".*")
+    return re.fullmatch(pattern, output) is not None
+
+
+@pytest.fixture(scope="module")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the tour has made, with every step of it checked on the way."""
+    folder = tmp_path_factory.mktemp("tour")
+    python = Path(sys.executable)
+    shim = f'dmsnap() {{ "{python}" -m dmsnap "$@"; }}\n'
+    for command, expected in [step for block in blocks("console") for step in steps(block)]:
+        if command.startswith("cd "):
+            folder /= command.removeprefix("cd ")
+            continue
+        process = subprocess.run(
+            ["/bin/sh", "-c", shim + command], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        )
+        output = process.stdout if not process.stdout or process.stdout.endswith("\n") else process.stdout + "\n"
+        assert process.returncode == 0, process.stderr
+        assert matches(output, expected), f"$ {command}\n{output}"
+    return folder
+
+
+def test_the_tour_prints_what_it_says(play: Path) -> None:
+    assert (play / "monday-again.img").read_bytes() == (play / "monday.img").read_bytes()
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_python_blocks_hold(number: int, play: Path) -> None:
+    code = blocks("python")[number]
+    process = subprocess.run([sys.executable, "-c", code], cwd=play, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+
+
+def test_a_wrong_output_would_be_seen() -> None:
+    assert matches("a\nb\nc\n", "a\n…\nc\n")
+    assert not matches("a\nb\nd\n", "a\n…\nc\n")
+    assert steps("$ one\n1\n$ two\n") == [("one", "1\n"), ("two", "")]
+
+
+def documented_fields(verb: str) -> list[str]:
+    """The first column of a verb's table in docs/json.md."""
+    text = (ROOT / "docs/json.md").read_text("utf-8")
+    section = text.split(f"## `dmsnap {verb} ")[1].split("\n## ")[0]
+    return re.findall(r"^\| `(\w+)` ", section, re.MULTILINE)
+
+
+def test_every_json_field_is_documented() -> None:
+    import dmsnap
+    from dmsnap.target.table import Activation
+    from dmsnap.transfer.changes import ChangedRange
+
+    assert documented_fields("info") == [field.name for field in dataclasses.fields(dmsnap.StoreInfo)]
+    assert documented_fields("map") == list(ChangedRange._fields)
+    assert documented_fields("table") == list(Activation._fields)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_local_links_lead_somewhere(name: str) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text("utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
