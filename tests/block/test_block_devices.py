@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dmsnap.block import BlockDevice, FileDevice, MemoryDevice
+from dmsnap.block import BlockDevice, FileDevice, MemoryDevice, positioned
 from dmsnap.block import file as file_module
 from dmsnap.block.wrap import DelayDevice, FaultDevice, LogDevice, ReadOnlyWrapper, SliceDevice, StatsDevice, Wrapper
 from dmsnap.testing.device_contract import CONTENT, DeviceContract, GrowingDevice
@@ -43,6 +43,18 @@ class TestFileDeviceWhereThePageCacheCannotBeAsked(TestFileDevice):
     @pytest.fixture(autouse=True)
     def _no_nowait(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(file_module, "_RWF_NOWAIT", 0)
+
+
+class TestFileDeviceWhereTheSystemOnlySeeks(TestFileDevice):
+    """As on Windows: no reads at an offset, no holes."""
+
+    @pytest.fixture(autouse=True)
+    def _only_seek(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(file_module, "_RWF_NOWAIT", 0)
+        monkeypatch.setattr(file_module, "preadv", positioned._seek_and_readv)
+        monkeypatch.setattr(file_module, "pwrite", positioned._seek_and_write)
+        monkeypatch.setattr(file_module, "punch_hole", lambda *_: False)
+        monkeypatch.delattr(file_module.os, "SEEK_DATA")
 
 
 class TestFileDeviceWhereEveryReadGoesToTheThreads(TestFileDevice):

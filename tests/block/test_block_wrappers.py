@@ -167,17 +167,20 @@ def test_no_read_comes_back_before_the_delay() -> None:
 
 def test_started_reads_wait_together() -> None:
     """One after the other these reads would take 50 seconds."""
-    with DelayDevice(MemoryDevice(b"\x07" * 4096), 0.1) as device:
-        threads = threading.active_count()
+
+    def clocks() -> int:
+        return sum(thread.name == "slow-delay" for thread in threading.enumerate())
+
+    with DelayDevice(MemoryDevice(b"\x07" * 4096, name="slow"), 0.1) as device:
         begun = monotonic()
         requests = [request for _ in range(500) for request in reads(0)]
         completions = [device.start_read(*request) for request in requests]
-        assert threading.active_count() == threads + 1
+        assert clocks() == 1
         for completion in completions:
             completion.wait()
         assert monotonic() - begun < 10
         assert all(view == b"\x07" * 512 for _, view in requests)
-    assert threading.active_count() == threads
+    assert clocks() == 0
 
 
 def test_the_delay_passes_on_errors_and_late_reads() -> None:

@@ -76,7 +76,10 @@ def open_medium(path: str, *, writable: bool) -> int:
 
 def medium_size(fd: int) -> int:
     """Returns the size in bytes of a file or block device, now."""
-    # Block devices have no st_size; seeking asks them without an ioctl whose number differs between architectures.
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    # A block device has no st_size; seeking asks it without an ioctl whose number differs between architectures.
     return os.lseek(fd, 0, os.SEEK_END)
 
 
