@@ -51,7 +51,7 @@ REQUIRED_TOOLS = (
 )
 
 _KERNEL_METAPACKAGE = "linux-image-cloud-amd64"
-_GUEST_PROGRAMS = ("busybox", "dmsetup", "lvm", "blockdev", "mke2fs", "e2fsck")
+_GUEST_PROGRAMS = ("busybox", "dd", "dmsetup", "lvm", "blockdev", "mke2fs", "e2fsck")
 _GUEST_MODULES = (
     *("virtio_pci", "virtio_blk", "loop", "nbd", "brd", "ext4", "crc32c_generic"),
     *("dm-mod", "dm-bufio", "dm-snapshot", "dm-zero", "dm-delay", "dm-flakey", "dm-log-writes"),

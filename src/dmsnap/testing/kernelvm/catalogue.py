@@ -109,9 +109,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("grown", "the COW device grew when full", 1024, 8 * 6, (_run(8, 40, 4), Grow(8 * 20), _run(8, 50, 8))),
     Scenario("transient", "leaves nothing that could be loaded", 1024, 2048, (_run(8, 40, 4),), store="N"),
     Scenario("merge-done", "all merged", 2048, 8 * 200, (_run(8, 10, 100), *_chunks(8, 3, 1), Merge())),
-    Scenario(
-        "merge-half", "a merge stopped within the first of two areas", 512, 128,
-        (_run(1, 200, 20), *_chunks(1, *range(100, 52, -2)), Merge(28)), chunk_sectors=1,
-    ),
+    # Records 0…19 are a row, 20…43 single chunks; an area has 32 of them. Record 30 is the last to be merged.
+    Scenario("merge-half", "a merge stopped within the first of two areas", 512, 128,
+             (_run(1, 200, 20), *_chunks(1, *range(100, 52, -2)), Merge("delay", 80, 33)), chunk_sectors=1),
+    Scenario("merge-failed", "a merge that could not write to the origin", 512, 128,
+             (_run(1, 200, 20), *_chunks(1, *range(100, 72, -2)), Merge("error", 80)), chunk_sectors=1),
 )  # fmt: skip
 """Each with what it is for; `tests/fixtures` keeps what Linux 6.1 made of them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from dmsnap.testing.kernelvm.content import Applied, Side
 
@@ -38,9 +38,14 @@ class Merge(NamedTuple):
     """Merges the snapshot into its origin and ends the snapshot's life.
 
     Attributes:
-        left_sectors: Stops as soon as no more than so many sectors of the store are allocated; 0 = merges it all.
+        obstacle: ``delay`` stops the merge once the chunk at ``sector`` is merged, ``error`` makes it fail there, None
+            lets it finish. A merge goes from the last record to the first.
+        sector: Of the origin, the first of a chunk of the table's chunk size.
+        left_sectors: What the status counts as allocated before that chunk is merged (for ``delay``).
     """
 
+    obstacle: Literal["delay", "error"] | None = None
+    sector: int = 0
     left_sectors: int = 0
 
 
@@ -109,10 +114,9 @@ class Outcome(NamedTuple):
     Attributes:
         applied: The writes as they took effect, in the order of their numbers.
         live_status: Status words at the end of the snapshot's life, the last target (merge or snapshot) being active.
-        live_table: Its store type, chunk size and features.
         loaded_status: Status words after everything was taken down and a fresh ``snapshot`` target of type P (or
             PO) was set up on the store; None if the kernel refused it.
-        loaded_table: The like for that target.
+        loaded_table: Store type, chunk size and features in its table.
         content: What that target reads as (a transient store: what it read as while alive); None if it does not.
         cow: The COW device, byte for byte.
         origin: The origin, byte for byte.
@@ -121,7 +125,6 @@ class Outcome(NamedTuple):
 
     applied: tuple[Applied, ...]
     live_status: str
-    live_table: str
     loaded_status: str | None
     loaded_table: str | None
     content: bytes | None

@@ -83,13 +83,13 @@ class _Placed:
                 chunk = step.chunk_sectors or chunk if isinstance(step, Reload) else chunk
                 yield from _commands(step, scenario.store, chunk)
                 last = "m" if isinstance(step, Merge) else last
-        yield f"report live {last}"
+        yield f"status live {last}"
         dump_at_mib = self.dump_at // _MIB_SECTORS
         if scenario.store == "N":
             yield f"dump live {dump_at_mib}"
         yield "gone m" if last == "m" else "gone s g"
         store = "P" if scenario.store == "N" else scenario.store
-        yield f"snapshot {store} {chunk} && report loaded s && dump loaded {dump_at_mib}"
+        yield f"snapshot {store} {chunk} && status loaded s && table loaded s && dump loaded {dump_at_mib}"
         yield "finish"
 
     def outcome(self, said: list[str], origins: Slices, cows: Slices, dumps: Slices) -> Outcome:
@@ -112,7 +112,6 @@ class _Placed:
         return Outcome(
             applied=applied,
             live_status=words["live-status"],
-            live_table=words["live-table"],
             loaded_status=words.get("loaded-status"),
             loaded_table=words.get("loaded-table"),
             content=dumps.read(self.dump_at, scenario.origin_sectors) if readable else None,
@@ -124,7 +123,10 @@ class _Placed:
 
 def _commands(step: Step, store: str, chunk: int) -> Iterator[str]:
     if isinstance(step, Merge):
-        yield f"merge {chunk} {step.left_sectors}"
+        if step.obstacle is None:
+            yield f"merge {chunk}"
+        else:
+            yield f"merge_until {chunk} {step.obstacle} {step.sector} {step.left_sectors}"
     elif isinstance(step, Grow):
         yield f"grow {step.cow_sectors}"
     else:
