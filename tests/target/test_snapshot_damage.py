@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from snapshot_parts import store_in_memory
 
-from dmsnap.block import ExtentKind, IOFailed
+from dmsnap.block import ExtentKind, FileDevice, IOFailed
 from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.wrap import FaultDevice, fail_range
 from dmsnap.store import open_store
@@ -17,12 +19,14 @@ CHUNK = 4096
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_only_chunks_whose_copy_is_lost_fail(name: str) -> None:
+def test_only_chunks_whose_copy_is_lost_fail(name: str, tmp_path: Path) -> None:
     damage = DAMAGES[name]
-    store = open_store(MemoryDevice(damage.content(), name=name))
+    with (tmp_path / "cow").open("wb") as file:
+        damage.write(file)
+    store = open_store(FileDevice(tmp_path / "cow"))
     chunk_bytes = store.chunk_size_bytes
     snapshot = SnapshotDevice(MemoryDevice(ORIGIN_BYTES * chunk_bytes // CHUNK_BYTES), store)
-    failed = set()
+    failed: set[object] = set()
     for chunk in range(snapshot.size_bytes // chunk_bytes):
         try:
             snapshot.read_at(chunk * chunk_bytes, chunk_bytes)
@@ -30,6 +34,7 @@ def test_only_chunks_whose_copy_is_lost_fail(name: str) -> None:
             assert error.origin_chunk == chunk  # noqa: PT017 - the loop goes on
             failed.add(chunk)
     assert failed == damage.lost
+    store.device.close()
 
 
 def test_a_lost_copy_fails_every_read_that_touches_it_and_no_other() -> None:
