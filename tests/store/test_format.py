@@ -7,6 +7,7 @@ from dmsnap.store.format import (
     BadChunkSize,
     Header,
     area_chunk,
+    areas_on,
     check_chunk_size,
     data_capacity,
     exceptions_per_area,
@@ -61,3 +62,8 @@ def test_powers_of_two_up_to_1_gib_are_chunk_sizes(sectors):
 def test_other_chunk_sizes_are_refused_in_the_kernels_words(sectors, words):
     with pytest.raises(BadChunkSize, match=words):
         check_chunk_size(sectors, 512, 4096)
+
+
+@pytest.mark.parametrize(("chunks", "areas"), [(0, 0), (1, 0), (2, 1), (34, 1), (35, 2), (67, 2), (68, 3)])
+def test_areas_that_fit(chunks, areas):
+    assert areas_on(chunks, 32) == areas

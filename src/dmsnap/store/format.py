@@ -33,6 +33,7 @@ __all__ = [
     "BadChunkSize",
     "Header",
     "area_chunk",
+    "areas_on",
     "check_chunk_size",
     "data_capacity",
     "exceptions_per_area",
@@ -94,6 +95,11 @@ def exceptions_per_area(chunk_size_sectors: int) -> int:
 def area_chunk(area: int, per_area: int) -> int:
     """The chunk that holds metadata area ``area`` (from 0), with ``per_area`` records in each area."""
     return 1 + area * (per_area + 1)
+
+
+def areas_on(device_chunks: int, per_area: int) -> int:
+    """How many metadata areas lie wholly on a COW device of ``device_chunks`` whole chunks."""
+    return max(0, device_chunks - 2 + per_area + 1) // (per_area + 1)
 
 
 def is_metadata_chunk(chunk: int, per_area: int) -> bool:
