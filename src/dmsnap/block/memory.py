@@ -110,7 +110,7 @@ class MemoryDevice(BlockDevice):
         for edge, count in edges:
             page, first = divmod(edge, self._page_bytes)
             data = self._pages.get(page)
-            if count and data is not None:
+            if data is not None:
                 data[first : first + count] = bytes(count)
 
     _discard = _zero
