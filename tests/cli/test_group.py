@@ -142,7 +142,7 @@ def test_debug_shows_where_a_bug_is(fails: Fails, capsys: pytest.CaptureFixture[
 )
 def test_other_ends(error: BaseException, line: str, fails: Fails, capsys: pytest.CaptureFixture[str]) -> None:
     assert fails(error) == 1
-    assert capsys.readouterr().err.strip() == line
+    assert capsys.readouterr().err == line + "\n"
 
 
 def test_sigterm_ends_as_an_interrupt_does() -> None:
@@ -157,4 +157,4 @@ def test_sigterm_ends_as_an_interrupt_does() -> None:
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert process.returncode == 1
-    assert process.stderr.strip() == "dmsnap: interrupted"
+    assert process.stderr == "dmsnap: interrupted\n"

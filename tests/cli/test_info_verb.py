@@ -25,12 +25,6 @@ def test_json_has_the_documented_fields_and_the_kernels_numbers(run, files) -> N
     assert info["status"] == files.notebook.kernel.status
 
 
-@pytest.mark.parametrize("prefetch", ["auto", "kernel", "1", "64"])
-def test_the_answer_is_the_same_for_every_prefetch(prefetch: str, run, files) -> None:
-    plain = run("info", files.store, "--json").stdout
-    assert run("info", files.store, "--json", "--prefetch", prefetch).stdout == plain
-
-
 @pytest.mark.parametrize("prefetch", ["", "0", "-1", "many", "65536"])
 def test_other_prefetch_is_wrong_usage(prefetch: str, run, files) -> None:
     process = run("info", files.store, "--prefetch", prefetch)

@@ -159,6 +159,15 @@ class TestGoodStore:
             assert process.stderr.splitlines()[-1].startswith("dmsnap: ")
 
 
+@pytest.mark.parametrize("verb", READING)
+@pytest.mark.parametrize("prefetch", ["kernel", "1", "64"])
+def test_the_answer_is_the_same_for_every_prefetch(verb: str, prefetch: str, run, files) -> None:
+    words = [word.replace("out.img", "-") for word in line(verb, files.store, files.origin)]
+    plain = run(*words)
+    assert plain.returncode == 0, plain.stderr
+    assert run(*words, "--prefetch", prefetch) == plain
+
+
 @pytest.mark.parametrize("verb", WITH_JSON)
 def test_json_is_json_and_ascii(verb: str, run, files) -> None:
     strange = files.store.rename(files.folder / "ev\x1b[31mil\u202e\n.cow")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import dataclass
 
 import click
 
 from dmsnap.cli.registry import VERBS
+from dmsnap.errors import DmsnapError
 
-__all__ = ["Invocation", "debug_option", "dmsnap"]
+__all__ = ["Interrupted", "Invocation", "debug_option", "dmsnap"]
 
 
 @dataclass(slots=True)
@@ -43,6 +45,10 @@ def _show_version(context: click.Context, _parameter: click.Parameter, value: bo
     context.exit()
 
 
+class Interrupted(DmsnapError):
+    """Ctrl-C, or SIGTERM."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are modules in `VERBS`, each imported when it runs or shows its own help."""
 
@@ -70,6 +76,15 @@ class LazyGroup(click.Group):
             hint = f"did you mean '{near[0]}'?" if near else "'dmsnap --help' lists the verbs"
             raise click.UsageError(f"no such verb '{args[0]}'; {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """As click's, but for Ctrl-C, of which click would print an empty line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            if sys.stderr is not None and sys.stderr.isatty():
+                click.echo(err=True)  # the terminal shows ^C there
+            raise Interrupted("interrupted") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Lists the verbs from the registry alone."""

@@ -16,7 +16,7 @@ from dmsnap.transfer.raw import ExportResult, Progress, export_raw
 __all__ = ["export", "map_changes"]
 
 
-def map_changes(cow: Source, *, origin: Source | None = None) -> Iterator[ChangedRange]:
+def map_changes(cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto") -> Iterator[ChangedRange]:
     """Returns the byte ranges of the origin that changed: ascending, none touching the next, one at a time.
 
     ``ChangedRange(offset, length, exists)``; ``range.to_json()`` is the object of ``map --json``. With an origin the
@@ -28,9 +28,9 @@ def map_changes(cow: Source, *, origin: Source | None = None) -> Iterator[Change
     """
     with ExitStack() as stack:  # the table is in memory: nothing stays open
         if origin is None:
-            size, store = None, open_store_of(cow, stack)
+            size, store = None, open_store_of(cow, stack, prefetch=prefetch)
         else:
-            below, store = open_origin_and_store(cow, origin, stack)
+            below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch)
             size = below.size_bytes
         refuse_invalid(store)
         return changed_ranges(store, size)
@@ -41,6 +41,7 @@ def export(
     origin: Source,
     out: str | os.PathLike[str] | BinaryIO,
     *,
+    prefetch: str | int = "auto",
     progress: Progress | None = None,
     sync: bool = True,
 ) -> ExportResult:
@@ -51,6 +52,7 @@ def export(
         origin: The device that the snapshot was taken of.
         out: A path (a new sparse file takes that name once it is whole; a block device is written in place), or an
             open binary file such as ``sys.stdout.buffer``, which gets everything in order, zeros too.
+        prefetch: How the store's areas are read; as `open_snapshot`.
         progress: Called as ``progress(done_bytes, total_bytes)`` now and then and at the end, in the calling thread.
         sync: Make a file durable before it takes its name.
 
@@ -58,7 +60,7 @@ def export(
         DmsnapError: As `open_snapshot`; a chunk cannot be read; ``out`` cannot be written, is one of the inputs, or
             (`ReaderGone`, also a BrokenPipeError) nobody reads it any more.
     """
-    with open_snapshot(cow, origin) as snapshot:
+    with open_snapshot(cow, origin, prefetch=prefetch) as snapshot:
         refuse_invalid(snapshot.store)
         paths = (medium_path_of(snapshot.store.device), medium_path_of(snapshot.origin))
         inputs = [path for path in paths if path is not None]

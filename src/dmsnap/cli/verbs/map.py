@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import dmsnap
-from dmsnap.cli.options import json_option, origin_option, snap_argument, verb
+from dmsnap.cli.options import json_option, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import print_json_array, result_stream
 
 if TYPE_CHECKING:
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 @verb("map")
 @snap_argument
 @origin_option(required=False)
+@prefetch_option
 @json_option
-def command(snap: str, origin: str | None, as_json: bool) -> None:
+def command(snap: str, origin: str | None, prefetch: str | int, as_json: bool) -> None:
     """List which byte ranges of the origin changed since the snapshot SNAP was taken, or were written through it.
 
     Ranges ascend and are as long as they can be. With --origin they end where it ends. With --json the output is an
     array of {"offset", "length", "exists"}, in bytes.
     """
-    changes = dmsnap.map_changes(snap, origin=origin)
+    changes = dmsnap.map_changes(snap, origin=origin, prefetch=prefetch)
     if as_json:
         print_json_array(change.to_json() for change in changes)
     else:
