@@ -51,5 +51,5 @@ $(VENV)/ready-dev: pyproject.toml | $(PY)
 	@touch $@ $(VENV)/ready-run
 
 $(VENV)/ready-fuzz: pyproject.toml | $(PY)
-	$(INSTALL) '.[fuzz]'
+	$(INSTALL) '.[test,fuzz]'
 	@touch $@ $(VENV)/ready-run

@@ -9,23 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cli_values import Ended, Files
 
 from dmsnap.cli import main
 from dmsnap.cli.sample import Notebook
-
-
-@dataclass(frozen=True)
-class Files:
-    """A store and its origin on disk, in a folder of their own."""
-
-    folder: Path
-    store: Path
-    origin: Path
-    notebook: Notebook
 
 
 @pytest.fixture
@@ -36,26 +26,6 @@ def files(tmp_path: Path) -> Files:
     store.write_bytes(notebook.store)
     origin.write_bytes(notebook.origin())
     return Files(tmp_path, store, origin, notebook)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended.
-
-    Attributes:
-        returncode: The exit status.
-        raw: What it wrote to stdout.
-        stderr: What it wrote to stderr.
-    """
-
-    returncode: int
-    raw: bytes
-    stderr: str
-
-    @property
-    def stdout(self) -> str:
-        """What it wrote to stdout, as text."""
-        return self.raw.decode()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Ended
+from cli_values import Ended
 
 from dmsnap.cli.registry import VERBS
 
