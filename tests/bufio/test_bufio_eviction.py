@@ -366,3 +366,28 @@ def test_forget_drops_a_block_whose_write_is_over(device):
         client.forget(0)
         assert client.counters.dirty == 0
         client.write_dirty()
+
+
+def test_release_can_forget_in_the_same_step(device):
+    with BufioClient(device, BLOCK) as client:
+        client.release(client.read(0), forget=True)
+        assert not is_cached(client, 0)
+        assert client.counters.memory_blocks == 0
+
+
+def test_release_forgets_nothing_that_others_hold_or_that_is_dirty(device):
+    with BufioClient(device, BLOCK, writers=0) as client:
+        first, second = client.read(0), client.read(0)
+        client.release(first, forget=True)
+        client.mark_dirty(second)
+        client.release(second, forget=True)
+        assert is_cached(client, 0)
+
+
+def test_a_sleeper_wakes_when_a_block_is_released_and_forgotten(device):
+    client, _ = evictions(device, max_buffers=1)
+    held = client.read(0)
+    reader = Background(client.read, 1)
+    until_asleep(client)
+    client.release(held, forget=True)
+    client.release(reader.result())

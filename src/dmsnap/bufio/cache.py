@@ -58,11 +58,6 @@ class Cache:
         """Returns every cached buffer."""
         return [*self.clean.values(), *self.dirty.values()]
 
-    def remove(self, buffer: Buffer) -> None:
-        """Takes a buffer out of its ring."""
-        if self.clean.pop(buffer.block, None) is None:
-            del self.dirty[buffer.block]
-
     def mark_dirty(self, buffer: Buffer, start: int, end: int) -> None:
         """Adds bytes ``[start, end)`` to the dirty range of a buffer and puts it into `dirty`."""
         if buffer.state & DIRTY:

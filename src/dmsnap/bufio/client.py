@@ -17,7 +17,7 @@ from dmsnap.bufio.allocation import Allocator
 from dmsnap.bufio.buffer import READING, WRITING, Buffer
 from dmsnap.bufio.counters import Counters, Trace
 from dmsnap.bufio.memory import BlockMemory
-from dmsnap.bufio.misuse import BufferLeaked, BufioMisuse, refuse_in_callback
+from dmsnap.bufio.misuse import BufferLeaked, BufioMisuse, callback_threads, refuse_in_callback
 from dmsnap.bufio.reading import Reader
 from dmsnap.bufio.state import ClientState
 from dmsnap.bufio.writeback import Writeback
@@ -104,7 +104,8 @@ class BufioClient:
                 after that tries again.
             BufioMisuse: Called inside a callback, or after `close`.
         """
-        refuse_in_callback("read")
+        if callback_threads:
+            refuse_in_callback("read")
         with self._lock:
             buffer = self._clean.get(block) or self._dirty.get(block)
             if buffer is not None and not buffer.state & READING and buffer.read_error is None:
@@ -169,18 +170,24 @@ class BufioClient:
 
     # -- giving buffers back ------------------------------------------------------------------------------------------
 
-    def release(self, buffer: Buffer) -> None:
+    def release(self, buffer: Buffer, *, forget: bool = False) -> None:
         """Ends one hold. The last one drops a buffer whose read or write failed, so that a later read tries again.
+
+        Args:
+            buffer: What `read`, `get` or `new` returned.
+            forget: Go on with `forget` of its block: for those who read everything once.
 
         Raises:
             BufioMisuse: The buffer is not held, or not of this client.
         """
         with self._lock:
             if buffer.holds < 1 or buffer.client is not self:
-                raise BufioMisuse(
-                    f"bufio release of a buffer that is not held: block {buffer.block}", block=buffer.block
-                )
-            self._state.unhold(buffer)
+                raise BufioMisuse(f"bufio release of a buffer that is not held: {buffer!r}", block=buffer.block)
+            if forget and buffer.holds == 1 and not buffer.state:
+                buffer.holds = 0
+                self._state.drop(buffer, "forget")
+            else:
+                self._state.unhold(buffer)
 
     def forget(self, block: int) -> None:
         """Drops a block from the cache, where it is cached, nobody holds it, and it is clean and idle: a hint."""

@@ -11,7 +11,7 @@ from dmsnap.errors import DmsnapError
 if TYPE_CHECKING:
     from dmsnap.bufio.buffer import Buffer
 
-__all__ = ["BufferLeaked", "BufioMisuse", "refuse_in_callback", "run_callback"]
+__all__ = ["BufferLeaked", "BufioMisuse", "callback_threads", "refuse_in_callback", "run_callback"]
 
 
 class BufioMisuse(DmsnapError, AssertionError):
@@ -26,20 +26,18 @@ class BufferLeaked(BufioMisuse):
     """
 
 
-class _Thread(threading.local):
-    in_callback = False
-
-
-_thread = _Thread()
+callback_threads: set[int] = set()
+"""The threads that are inside a callback of some client; nearly always empty, which is cheap to see."""
 
 
 def run_callback(callback: Callable[[Buffer], object], buffer: Buffer) -> None:
     """Runs a caller's callback, marked so that blocking calls from inside it are refused instead of deadlocking."""
-    outer, _thread.in_callback = _thread.in_callback, True
+    thread = threading.get_ident()
+    callback_threads.add(thread)  # never nested: what could run another callback is refused
     try:
         callback(buffer)
     finally:
-        _thread.in_callback = outer
+        callback_threads.discard(thread)
 
 
 def refuse_in_callback(call: str) -> None:
@@ -47,5 +45,5 @@ def refuse_in_callback(call: str) -> None:
 
     Linux's counterpart is the check for being inside bio submission, where waiting for I/O would never end.
     """
-    if _thread.in_callback:
+    if callback_threads and threading.get_ident() in callback_threads:
         raise BufioMisuse(f"bufio {call} called from inside a callback", hint="it would wait for itself", call=call)

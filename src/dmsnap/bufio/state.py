@@ -33,7 +33,9 @@ class ClientState:
     """
 
     __slots__ = (
+        "_clean",
         "_freed",
+        "_spare",
         "block_size_bytes",
         "cache",
         "closed",
@@ -59,6 +61,8 @@ class ClientState:
         self.trace = trace
         self.closed = False
         self.sleepers = 0
+        self._clean = self.cache.clean
+        self._spare = memory.spare
         self._freed = threading.Condition(self.lock)
 
     @property
@@ -102,8 +106,9 @@ class ClientState:
             self.note(event, buffer.block)
         if buffer.unread:
             self.counters.prefetch_wasted += 1
-        self.cache.remove(buffer)
-        self.memory.spare.append(buffer.data)
+        if self._clean.pop(buffer.block, None) is None:
+            del self.cache.dirty[buffer.block]
+        self._spare.append(buffer.data)
         if self.sleepers:
             self._freed.notify_all()
 
