@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmsnap.store import table_builder
+from dmsnap.store import ranking
 from dmsnap.store.table_builder import TableBuilder
 
 
@@ -72,7 +72,7 @@ def test_a_range_is_answered_with_its_runs_clipped(batches, first, length):
 
 @pytest.mark.parametrize("highest", [2**23, 2**34, 2**62])
 def test_many_records_sorted_on_several_processors_and_by_every_key_width(highest, monkeypatch):
-    monkeypatch.setattr(table_builder, "_BLOCK", 1000)
+    monkeypatch.setattr(ranking, "_BLOCK", 1000)
     rng = np.random.default_rng(20140114)
     origin = rng.integers(0, highest, 20_000, dtype=np.uint64)
     origin[::7] = origin[3]

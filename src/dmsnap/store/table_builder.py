@@ -2,24 +2,20 @@
 
 The records are kept as runs in the narrowest integers that fit, then sorted once by a single 64-bit key, *origin chunk
 then position*, so that NumPy's vectorised sort of plain numbers does the work and the first of two records for one
-chunk comes first by itself. Peak memory is about 20 bytes a run, while the sorted arrays replace the unsorted ones.
+chunk comes first by itself. Peak memory is 16 bytes a run where both devices have less than 2**32 chunks: sorting needs
+the key beside one array, and one array after the other is replaced by its sorted self.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import numpy.typing as npt
 
+from dmsnap.store.ranking import Ranking
 from dmsnap.store.runs import UIntArray, expand, run_starts
 from dmsnap.store.table import ExceptionTable
 
 __all__ = ["TableBuilder"]
-
-_BLOCK = 1 << 18
 
 
 class TableBuilder:
@@ -62,20 +58,21 @@ class TableBuilder:
 
     def build(self) -> ExceptionTable:
         """Sorts, lets the first record of a chunk win, and returns the table. The builder is empty afterwards."""
-        origin, cow, length = self._origin, self._cow, self._length
-        for array in (origin, cow, *(() if length is None else (length,))):
-            array.resize(self._runs, refcheck=False)
+        origin, cow = _trimmed(self._origin, self._runs), _trimmed(self._cow, self._runs)
+        length = None if self._length is None else _trimmed(self._length, self._runs)
         self.__init__()  # type: ignore[misc]  # lets go of the unsorted arrays as soon as the local names do
         if not len(origin):
             return ExceptionTable(origin, cow, None)
-        origin, order = _sorted_with_order(origin)
-        cow = _gather(cow, order)
+        narrow = origin.dtype
+        ranking = Ranking(origin)
+        del origin
+        cow = ranking.gather(cow)
         if length is not None:
-            length = _gather(length, order)
-        return self._without_duplicates(origin, cow, length, order)
+            length = ranking.gather(length)
+        return self._without_duplicates(ranking.values(narrow), cow, length, ranking)
 
     def _without_duplicates(
-        self, origin: UIntArray, cow: UIntArray, length: UIntArray | None, order: UIntArray
+        self, origin: UIntArray, cow: UIntArray, length: UIntArray | None, ranking: Ranking
     ) -> ExceptionTable:
         if length is None:
             again = origin[1:] == origin[:-1]
@@ -87,9 +84,11 @@ class TableBuilder:
         ends = np.maximum.accumulate(origin.astype(np.uint64) + length)
         if not (ends[:-1] > origin[1:]).any():
             return ExceptionTable(origin, cow, length)
-        return self._flattened(origin, cow, length, order)
+        return self._flattened(origin, cow, length, ranking.positions())
 
-    def _flattened(self, origin: UIntArray, cow: UIntArray, length: UIntArray, order: UIntArray) -> ExceptionTable:
+    def _flattened(
+        self, origin: UIntArray, cow: UIntArray, length: UIntArray, order: npt.NDArray[np.int64]
+    ) -> ExceptionTable:
         """Resolves runs that overlap: single chunks in their first order, of which the first wins, joined again."""
         back = np.empty(len(order), np.intp)
         back[order] = np.arange(len(order))
@@ -107,6 +106,12 @@ class TableBuilder:
         return joined.build()
 
 
+def _trimmed(array: UIntArray, used: int) -> UIntArray:
+    """The array itself, with the room that was not used given back."""
+    array.resize(used, refcheck=False)
+    return array
+
+
 def _grown(array: UIntArray, used: int, needed: int, largest: int) -> UIntArray:
     """An array with room for ``needed`` items whose type holds ``largest``; the first ``used`` items are kept."""
     if largest >> 32 and array.itemsize == 4:
@@ -116,66 +121,3 @@ def _grown(array: UIntArray, used: int, needed: int, largest: int) -> UIntArray:
     if needed > len(array):
         array.resize(max(needed, len(array) + len(array) // 2), refcheck=False)
     return array
-
-
-def _sorted_with_order(origin: UIntArray) -> tuple[UIntArray, UIntArray]:
-    """Sorts ``origin`` in place; also returns where each item was. Equal items keep their order."""
-    runs = len(origin)
-    position_bits = np.uint64(max(1, (runs - 1).bit_length()))
-    if int(origin.max()).bit_length() + int(position_bits) > 64:
-        order = np.argsort(origin, kind="stable")
-        return origin[order], order.astype(np.uint64)
-    key = np.empty(runs, np.uint64)
-
-    def pack(begin: int, end: int) -> None:
-        block = key[begin:end]
-        np.left_shift(origin[begin:end], position_bits, out=block, dtype=np.uint64)
-        block |= np.arange(begin, end, dtype=np.uint64)
-
-    _by_blocks(pack, runs)
-    _sort(key)
-    mask = np.uint64((1 << int(position_bits)) - 1)
-
-    def unpack(begin: int, end: int) -> None:
-        block = key[begin:end]
-        origin[begin:end] = block >> position_bits
-        block &= mask
-
-    _by_blocks(unpack, runs)
-    return origin, key
-
-
-def _sort(key: npt.NDArray[np.uint64]) -> None:
-    """Sorts in place; large arrays in two halves on two processors (NumPy sorts without holding the interpreter)."""
-    if len(key) < _BLOCK:
-        key.sort()
-        return
-    middle = len(key) // 2
-    key.partition(middle)
-    with ThreadPoolExecutor(1) as other:
-        lower = other.submit(key[:middle].sort)
-        key[middle:].sort()
-        lower.result()
-
-
-def _gather(values: UIntArray, order: UIntArray) -> UIntArray:
-    """Returns ``values[order]``."""
-    result = np.empty(len(order), values.dtype)
-
-    def gather(begin: int, end: int) -> None:
-        # Positions are below 2**63, so the same bits are the signed index that take() wants; "clip" saves its copying.
-        np.take(values, order[begin:end].view(np.int64), out=result[begin:end], mode="clip")
-
-    _by_blocks(gather, len(order))
-    return result
-
-
-def _by_blocks(work: Callable[[int, int], None], items: int) -> None:
-    """Runs ``work(begin, end)`` over blocks of items: small temporaries, and several processors for many items."""
-    begins = range(0, items, _BLOCK)
-    if len(begins) < 4:
-        for begin in begins:
-            work(begin, min(items, begin + _BLOCK))
-        return
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        list(pool.map(work, begins, (min(items, begin + _BLOCK) for begin in begins)))
