@@ -157,7 +157,7 @@ def load(name: str, folder: Path, collection: Path = COLLECTION) -> Fixture:
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
     file = archive.extractfile(name)
     if file is None:
-        raise FixtureBroken(f"{archive.name}: {name} is no file")
+        raise FixtureBroken(f"a fixture has no member {name}")
     return file.read()
 
 
