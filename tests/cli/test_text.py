@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmsnap.cli.text import aligned, printable, readable_size
+from dmsnap.cli.text import printable, readable_size
 
 
 @pytest.mark.parametrize("harmless", ["snap.cow", "Ärger übermäßig.cow", "日本.img", "a b", "'\"\\"])
@@ -43,12 +43,3 @@ def test_the_result_is_always_printable(text: str) -> None:
 )
 def test_sizes_for_people(size_bytes: int, text: str) -> None:
     assert readable_size(size_bytes) == text
-
-
-def test_columns_line_up_without_trailing_blanks() -> None:
-    assert aligned([("a", "1"), ("bcd", "23")]) == "a    1\nbcd  23\n"
-    assert aligned([("a", "1"), ("bcd", "23")], right=[1]) == "a     1\nbcd  23\n"
-
-
-def test_no_rows_are_no_lines() -> None:
-    assert aligned([]) == ""

@@ -1,10 +1,8 @@
-"""Text for people: untrusted names made harmless, sizes made readable, columns aligned."""
+"""Text for people: untrusted names made harmless, sizes made readable."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-__all__ = ["aligned", "printable", "readable_size"]
+__all__ = ["printable", "readable_size"]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB")
 
@@ -29,18 +27,3 @@ def readable_size(size_bytes: int) -> str:
     exponent = max(0, (size_bytes.bit_length() - 1) // 10)
     text = f"{size_bytes / (1 << 10 * exponent):.1f}".removesuffix(".0")
     return f"{text} {_UNITS[exponent]}"
-
-
-def aligned(rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Lays rows out in columns two spaces apart; the columns numbered in ``right`` are flush right."""
-    table = list(rows)
-    if not table:
-        return ""
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    lines = []
-    for row in table:
-        cells = [
-            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines) + "\n"

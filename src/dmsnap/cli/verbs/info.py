@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import dmsnap
 from dmsnap.cli.options import json_option, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import for_eyes, print_json, result_stream
-from dmsnap.cli.text import aligned, printable, readable_size
+from dmsnap.cli.text import printable, readable_size
 
 if TYPE_CHECKING:
     from dmsnap.library.description import StoreInfo
@@ -30,9 +30,8 @@ def command(snap: str, origin: str | None, prefetch: str | int, as_json: bool) -
     elif for_eyes():
         print_table(description)
     else:
-        result_stream().write(
-            aligned(facts(description)) + "".join(f"finding  {line}\n" for line in findings(description))
-        )
+        lines = [*facts(description), *(("finding", line) for line in findings(description))]
+        result_stream().write("".join(f"{name:<10}  {value}\n" for name, value in lines))
 
 
 def facts(store: StoreInfo) -> list[tuple[str, str]]:
