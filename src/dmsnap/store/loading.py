@@ -111,8 +111,7 @@ class AreaReader:
             except IOFailed as error:
                 return error
             octets[begin : begin + size] = buffer.data
-            client.release(buffer)
-            client.forget(block)
+            client.release(buffer, forget=True)
             self._used += 1
             if not numbers[(begin + size) // 8 - 1]:
                 break
