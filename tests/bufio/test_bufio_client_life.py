@@ -153,6 +153,23 @@ def test_a_block_that_came_in_during_the_allocation_callback_is_not_cached_twice
     client.close()
 
 
+def test_an_allocation_callback_that_raises_leaves_no_block_waiting_for_ever(device):
+    failing = {2}
+
+    def allocated(buffer):
+        if buffer.block in failing:
+            raise ValueError("refused")
+
+    with BufioClient(device, BLOCK, alloc_callback=allocated) as client:
+        with pytest.raises(ValueError, match="refused"):
+            client.prefetch(0, 4)
+        assert client.counters.in_flight == 0
+        with pytest.raises(ValueError, match="refused"):
+            client.read(1)  # kept from the prefetch
+        failing.clear()
+        client.release(client.read(1))
+
+
 # -- counters and trace ------------------------------------------------------------------------------------------------
 
 

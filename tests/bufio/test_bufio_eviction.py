@@ -162,8 +162,11 @@ def test_memory_that_the_machine_does_not_have_is_an_error_not_a_hang():
     class Endless(GateDevice):
         size_bytes = 1 << 62
 
-    with BufioClient(Endless(0), 1 << 61) as client, pytest.raises(MemoryError):
-        client.new(0)
+    with BufioClient(Endless(0), 1 << 61, cache_bytes=1 << 62) as client:
+        client.prefetch(0)
+        assert client.counters.prefetched == 0
+        with pytest.raises(MemoryError):
+            client.new(0)
 
 
 def test_a_reader_gets_a_reserved_buffer_when_the_cache_is_full_of_held_ones(device):
@@ -260,6 +263,14 @@ def test_a_block_that_is_taken_while_its_eviction_waits_stays(device):
     client.release(saved)
     client.release(reader.result())
     client.release(held)
+    assert evicted == [0]
+
+
+def test_a_block_enters_the_dirty_list_without_its_reference_bit_set(device):
+    client, evicted = evictions(device, max_buffers=2)
+    touch(client, 0, 0)
+    dirty(client, 0, 1)
+    touch(client, 2)
     assert evicted == [0]
 
 

@@ -50,11 +50,16 @@ class Allocator:
 
         Returns:
             Memory, or None after a sleep: then begin again.
+
+        Raises:
+            MemoryError: The machine has no memory for one block, and no block is cached.
         """
         memory = self.at_hand() or self._memory.take_reserved()
         while memory is None:
             victim = self._victim()
             if victim is None:
+                if not self._memory.in_use:
+                    raise MemoryError(f"no memory for a block of {self._state.block_size_bytes} bytes")
                 if not (self._no_sleep and self._start_writes()):
                     self._state.sleep()
                 return None

@@ -7,7 +7,7 @@ machine's; and `BufioClient.discard` converts its length properly where Linux ad
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, Self
@@ -156,7 +156,7 @@ class BufioClient:
         """Starts reading ``count`` blocks from ``block``; see `prefetch_blocks`."""
         self.prefetch_blocks(range(max(block, 0), min(block + count, self.device_size_blocks)))
 
-    def prefetch_blocks(self, blocks: Iterable[int]) -> None:
+    def prefetch_blocks(self, blocks: Sequence[int]) -> None:
         """Starts reading the blocks that are not cached, in one batch, and does not wait for memory or I/O.
 
         It ends silently where memory for more would have to be waited for. Blocks outside the device are passed

@@ -32,11 +32,11 @@ class BlockMemory:
         return self._made - len(self.spare)
 
     def take(self) -> memoryview | None:
-        """Returns memory for a block, or None where only the reserve is left."""
+        """Returns memory for a block, or None where only the reserve, or nothing, is left."""
         return self._take() if self.in_use < self.limit else None
 
     def take_reserved(self) -> memoryview | None:
-        """Returns memory for a block from the reserve, or None where that is in use too."""
+        """Returns memory for a block from the reserve, or None where there is none."""
         return self._take() if self.in_use < self.limit + self.reserved else None
 
     def trim(self) -> None:
@@ -50,8 +50,6 @@ class BlockMemory:
         try:
             memory = memoryview(bytearray(self._block_size_bytes))
         except MemoryError:
-            if not self._made:
-                raise  # nothing that could be evicted instead
             return None
         self._made += 1
         return memory

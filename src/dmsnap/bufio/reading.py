@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from dmsnap.block.completion import COMPLETED, Completion
-from dmsnap.block.contract import BadRequest
+from dmsnap.block.contract import BadRequest, IOFailed
 from dmsnap.bufio.allocation import Allocator
 from dmsnap.bufio.buffer import READING, Buffer
 from dmsnap.bufio.misuse import run_callback
@@ -81,17 +81,21 @@ class Reader:
         self._fill(buffer)
         return buffer
 
-    def prefetch(self, blocks: Iterable[int]) -> None:
+    def prefetch(self, blocks: Sequence[int]) -> None:
         """Starts reading blocks, as many as there is memory at hand for. Lock: not taken."""
         state = self._state
         device_blocks = state.device_size_blocks
+        buffers: list[Buffer] = []
         with state.lock:
             state.check_open()
-            buffers = self._insert(blocks, device_blocks)
+            try:
+                self._insert(blocks, device_blocks, buffers)
+            except BaseException as error:  # of the caller's hooks: the reads before are not started either
+                for buffer in buffers:
+                    self._end_read(buffer, _kept(error))
+                raise
             if not buffers:
                 return
-            state.counters.prefetched += len(buffers)
-            self._count_reads(len(buffers))
             self._writeback.check_ratio()
         size, start = state.block_size_bytes, state.start_bytes
         try:
@@ -105,27 +109,30 @@ class Reader:
         self._end_batch(buffers, completions)
         self._writeback.start()
 
-    def _insert(self, blocks: Iterable[int], device_blocks: int) -> list[Buffer]:
+    def _insert(self, blocks: Sequence[int], device_blocks: int, buffers: list[Buffer]) -> None:
+        """Caches the blocks that are not, to be read, and adds their buffers to ``buffers``. Lock: taken."""
         state, make, at_hand, hooked = self._state, self._make, self._allocator.at_hand, self._hooked
         clean, dirty = state.cache.clean, state.cache.dirty
         spare, reserved = state.memory.spare, state.memory.reserved
-        buffers = []
-        for block in blocks:
-            if block in clean or block in dirty or not 0 <= block < device_blocks:
-                continue
-            # With more spare memory than the reserve the limit is not reached: the common case, and a fast one.
-            memory = spare.pop() if len(spare) > reserved else at_hand()
-            if memory is None:
-                break
-            buffer = make(block, memory, READING, 0)
-            if hooked and not self._prepare(buffer):
-                continue
-            clean[block] = buffer
-            buffers.append(buffer)
+        try:
+            for block in blocks:
+                if block in clean or block in dirty or not 0 <= block < device_blocks:
+                    continue
+                # With more spare memory than the reserve the limit is not reached: the common case, and a fast one.
+                memory = spare.pop() if len(spare) > reserved else at_hand()
+                if memory is None:
+                    break
+                buffer = make(block, memory, READING, 0)
+                if hooked and not self._prepare(buffer):
+                    continue
+                clean[block] = buffer
+                buffers.append(buffer)
+        finally:
+            state.counters.prefetched += len(buffers)
+            self._count_reads(len(buffers))
         if state.trace is not None:
             for buffer in buffers:
                 state.note("prefetch", buffer.block)
-        return buffers
 
     def _fill(self, buffer: Buffer) -> None:
         """Starts background writes that have to be, and reads the buffer if it is to be read. Lock: not taken."""
@@ -153,7 +160,11 @@ class Reader:
         if buffer.state & READING:
             state.counters.waits += 1
             state.note("wait", buffer.block)
-            buffer.wait_while(READING, state.lock)
+            try:
+                buffer.wait_while(READING, state.lock)
+            except BaseException:
+                state.unhold(buffer)
+                raise
         else:
             state.note("hit", buffer.block)
         if buffer.read_error is not None:
@@ -231,4 +242,4 @@ class Reader:
 
 def _kept(error: BaseException) -> Exception:
     """Returns what to keep in a buffer for others: a `KeyboardInterrupt` concerns its own thread alone."""
-    return error if isinstance(error, Exception) else OSError("the read was interrupted")
+    return error if isinstance(error, Exception) else IOFailed("the read was interrupted")

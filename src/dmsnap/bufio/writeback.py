@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from dmsnap.block.contract import IOFailed
 from dmsnap.bufio.buffer import DIRTY, WRITING, Buffer
 from dmsnap.bufio.misuse import run_callback
 from dmsnap.bufio.state import ClientState
@@ -166,7 +167,7 @@ class Writeback:
     def _do(self, job: Job) -> None:
         buffer, start, end = job
         state = self._state
-        error: Exception | None = OSError("the write was interrupted")
+        error: Exception | None = IOFailed("the write was interrupted")
         try:
             if self._write_callback is not None:
                 run_callback(self._write_callback, buffer)
