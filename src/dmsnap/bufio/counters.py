@@ -11,9 +11,9 @@ Trace = Callable[[float, str, int], object]
 """Hears ``(time, event, block)``, the time from `time.perf_counter`.
 
 It is called with the client's lock taken, maybe from a thread of the device: it must be quick, must not raise and must
-not call the client. Events: ``hit``, ``wait`` (a hit on a pending read), ``miss`` (a read starts), ``new``, ``prefetch``
-(a read starts), ``arrived`` (a read ended), ``release``, ``forget``, ``evict``, ``drop`` (after an error), ``write``
-(submitted), ``written``.
+not call the client. Events: ``hit``, ``wait`` (a hit on a pending read), ``miss`` (a read starts), ``new``,
+``prefetch`` (a read starts), ``arrived`` (a read ended), ``release``, ``forget``, ``evict``, ``drop`` (after an error),
+``write`` (submitted), ``written``.
 """
 
 
