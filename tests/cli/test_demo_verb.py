@@ -43,6 +43,7 @@ def test_the_generated_pages_are_what_the_kernel_read() -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.timeout(600)  # one machine at a time boots; others may be waiting
 def test_the_sample_is_what_a_kernel_makes_today() -> None:
     for tool in REQUIRED_TOOLS:
         need_tool(tool)
