@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -62,5 +63,30 @@ def program(tmp_path: Path) -> Callable[..., Ended]:
             **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | keywords),  # type: ignore[call-overload]
         )
         return Ended(process.returncode, process.stdout or b"", process.stderr.decode())
+
+    return call
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Callable[..., tuple[int, bytes]]:
+    """Runs the command with a terminal as stdout and stderr; returns the status and what the terminal got."""
+
+    def call(*arguments: str | Path) -> tuple[int, bytes]:
+        master, slave = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dmsnap", *map(os.fspath, arguments)],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=slave,
+            stderr=slave,
+            env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+        )
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the last writer has gone
+            while part := os.read(master, 65536):
+                shown += part
+        os.close(master)
+        return process.wait(timeout=60), shown
 
     return call

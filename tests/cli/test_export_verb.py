@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
-import subprocess
-import sys
 
 import pytest
 
@@ -89,41 +86,14 @@ def test_a_reader_that_leaves_is_no_news(program, files) -> None:
     assert (process.returncode, process.stderr) == (1, "")
 
 
-def on_a_terminal(*arguments: str, folder) -> tuple[int, bytes]:
-    """Runs the command with a terminal as stdout and stderr; returns the status and what the terminal got."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dmsnap", *arguments],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=slave,
-        stderr=slave,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
-    )
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            part = os.read(master, 65536)
-        except OSError:  # EIO: the last writer has gone
-            break
-        if not part:
-            break
-        shown += part
-    os.close(master)
-    return process.wait(timeout=30), shown
-
-
-def test_a_terminal_sees_progress_and_a_summary(files) -> None:
-    status, shown = on_a_terminal(
-        "export", str(files.store), "out.img", "--origin", str(files.origin), folder=files.folder
-    )
+def test_a_terminal_sees_progress_and_a_summary(terminal, files) -> None:
+    status, shown = terminal("export", files.store, "out.img", "--origin", files.origin)
     assert status == 0
     assert b"export out.img" in shown
     assert b"out.img: 4 MiB, of which" in shown
 
 
-def test_a_terminal_is_spared_raw_bytes(files) -> None:
-    status, shown = on_a_terminal("export", str(files.store), "-", "--origin", str(files.origin), folder=files.folder)
+def test_a_terminal_is_spared_raw_bytes(terminal, files) -> None:
+    status, shown = terminal("export", files.store, "-", "--origin", files.origin)
     assert status == 1
     assert shown.startswith(b"dmsnap: a raw image would garble the terminal")

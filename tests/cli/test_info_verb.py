@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -66,3 +67,13 @@ def test_damage_is_a_finding(run, files) -> None:
     files.store.write_bytes(data)
     info = json.loads(run("info", files.store, "--json").stdout)
     assert len(info["findings"]) == 1
+
+
+def test_a_terminal_gets_a_table_with_the_same_facts(terminal, run, files) -> None:
+    strange = files.store.rename(files.folder / "[red]\x07.cow")
+    status, shown = terminal("info", strange.name)
+    assert status == 0
+    assert b"\x1b[1;36m" in shown, "no colours on a terminal"
+    assert b"[red]\\x07.cow" in shown
+    plain = re.sub(rb"\x1b\[[0-9;]*m", b"", shown).decode().split()
+    assert plain == run("info", strange.name).stdout.split()
