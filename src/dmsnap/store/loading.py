@@ -7,7 +7,7 @@ records go on in large batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from typing import NamedTuple
 
@@ -66,7 +66,6 @@ class AreaReader:
         self._pieces = self._areas * self._per_chunk
         self._most = max(1, MEMORY_BYTES // self._piece_bytes)
         self._used = self._asked = 0
-        self._waited = False
 
     def batches(self) -> Iterator[RecordBatch]:
         """Yields the records; the end marker and what follows it is left out.
@@ -98,41 +97,53 @@ class AreaReader:
     def _fill(self, client: BufioClient, staging: npt.NDArray[np.uint64]) -> IOFailed | None:
         """Reads pieces until ``staging`` is full or one ends the store; an error ends it too, and is returned."""
         octets = staging.data.cast("B")
-        numbers = octets.cast("Q")
-        size = self._piece_bytes
-        for begin in range(0, min(len(octets), (self._pieces - self._used) * size), size):
-            self._ask(client)
-            block = self._block(self._used)
-            try:
-                buffer = client.get(block)
-                self._waited = buffer is None
-                if buffer is None:
-                    buffer = client.read(block)
-            except IOFailed as error:
-                return error
-            octets[begin : begin + size] = buffer.data
-            client.release(buffer, forget=True)
-            self._used += 1
-            if not numbers[(begin + size) // 8 - 1]:
+        cow_chunks = octets.cast("Q")[1::2]
+        size, records = self._piece_bytes, self._piece_bytes // RECORD_BYTES
+        room = min(len(octets) // size, self._pieces - self._used)
+        filled = 0
+        waited = False
+        while filled < room:
+            wanted = min(self._ask(client, waited), room - filled)
+            blocks = self._blocks(self._used, wanted)
+            got = client.take(blocks, octets[filled * size :])
+            waited = not got
+            if waited:
+                try:
+                    buffer = client.read(blocks[0])
+                except IOFailed as error:
+                    return error
+                octets[filled * size : (filled + 1) * size] = buffer.data
+                client.release(buffer, forget=True)
+                got = 1
+            self._used += got
+            # The last record of each piece tells whether the store goes on, or almost surely so: damage can hide an
+            # end marker further in, which is found when the batch is looked at as a whole.
+            last_records = cow_chunks[(filled + 1) * records - 1 : (filled + got) * records : records]
+            filled += got
+            if 0 in last_records.tolist():
                 break
         return None
 
-    def _ask(self, client: BufioClient) -> None:
-        """Prefetches what the policy wants."""
+    def _ask(self, client: BufioClient, waited: bool) -> int:
+        """Prefetches what the policy wants; returns how many pieces to use before the next time."""
         used = self._used
         ahead = max(0, self._asked - used)
-        more = min(self._policy.ask(used, ahead, self._waited), self._most - ahead, self._pieces - used - ahead)
+        more = min(self._policy.ask(used, ahead, waited), self._most - ahead, self._pieces - used - ahead)
         if more > 0:
             begin = used + ahead
-            client.prefetch_blocks(list(map(self._block, range(begin, begin + more))))
+            ahead += more
+            client.prefetch_blocks(self._blocks(begin, more))
             self._asked = begin + more
+        return max(1, self._policy.use(ahead))
 
-    def _block(self, piece: int) -> int:
-        """The bufio block of a piece."""
+    def _blocks(self, first: int, count: int) -> Sequence[int]:
+        """The bufio blocks of some pieces in a row."""
         if self._per_chunk == 1:
-            return area_chunk(piece, self._per_area)
-        area, part = divmod(piece, self._per_chunk)
-        return area_chunk(area, self._per_area) * self._per_chunk + part
+            return range(
+                area_chunk(first, self._per_area), area_chunk(first + count, self._per_area), self._per_area + 1
+            )
+        places = [divmod(piece, self._per_chunk) for piece in range(first, first + count)]
+        return [area_chunk(area, self._per_area) * self._per_chunk + part for area, part in places]
 
     def _unreadable(self, failure: IOFailed) -> IOFailed:
         area = self._used // self._per_chunk

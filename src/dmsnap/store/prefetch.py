@@ -24,7 +24,7 @@ class BadPrefetch(DmsnapError, ValueError):
 
 
 class PrefetchPolicy(Protocol):
-    """Decides how many blocks to ask for before the next one is used."""
+    """Decides how many blocks to ask for, and when to decide again."""
 
     def ask(self, used: int, ahead: int, waited: bool) -> int:
         """Returns how many more blocks to ask for now.
@@ -32,8 +32,12 @@ class PrefetchPolicy(Protocol):
         Args:
             used: Blocks used so far.
             ahead: Blocks asked for and not used yet.
-            waited: Whether the last block was not there yet when it was wanted.
+            waited: Whether the next block was not there yet when it was wanted last.
         """
+        ...
+
+    def use(self, ahead: int) -> int:
+        """Returns how many of the ``ahead`` blocks to use before asking again."""
         ...
 
 
@@ -47,14 +51,18 @@ class FixedPrefetch:
         """Tops the window up to ``depth`` blocks besides the next one."""
         return self._window - ahead
 
+    def use(self, ahead: int) -> int:  # noqa: ARG002
+        """One."""
+        return 1
+
 
 class AutoPrefetch:
     """Finds the depth that the device rewards.
 
     The window grows with what was used, so that a small store is never paid for with many useless reads, up to
     `CALM`; each time the loader has to wait it doubles, up to `MOST`. A device that answers at once never sees more
-    than `CALM`; one with 5 ms a read has hundreds under way after a few of its round trips. Blocks are asked for half
-    a window at a time: that costs a fraction of asking one by one.
+    than `CALM`; one with 5 ms a read has hundreds under way after a few of its round trips. Blocks are asked for and
+    used half a window at a time: that costs a fraction of doing so one by one.
     """
 
     LEAST = 4
@@ -65,12 +73,16 @@ class AutoPrefetch:
         self._window = self.LEAST
 
     def ask(self, used: int, ahead: int, waited: bool) -> int:
-        """Tops the window up once half of it is used, or at once when it grew because of a wait."""
+        """Fills the window once half of it is used, or at once when it grew because of a wait."""
         if waited and used:
             self._window = min(self._window * 2, self.MOST)
         elif self._window < self.CALM and self._window < used:
             self._window = min(used, self.CALM)
         return self._window - ahead if ahead <= self._window // 2 else 0
+
+    def use(self, ahead: int) -> int:
+        """Half a window."""
+        return ahead - self._window // 2
 
 
 def prefetch_policy(name: str | int) -> PrefetchPolicy:

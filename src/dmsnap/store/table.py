@@ -74,20 +74,27 @@ class ExceptionTable:
 
     def runs_between(self, first: int, stop: int) -> Runs:
         """The runs that touch origin chunks ``first`` up to, not including, ``stop``: clipped to them, ascending."""
+        begin, end = self._places(first, stop)
+        return _clip(self._slice(begin, end), first, stop)
+
+    def batches(self, first: int = 0, stop: int = 1 << 63) -> Iterator[Runs]:
+        """As `runs_between`, by default of all chunks, in batches of bounded size; none is empty."""
+        begin, end = self._places(first, stop)
+        for at in range(begin, end, _BATCH_RUNS):
+            runs = _clip(self._slice(at, min(at + _BATCH_RUNS, end)), first, stop)
+            if len(runs.origin):
+                yield runs
+
+    def _places(self, first: int, stop: int) -> tuple[int, int]:
+        """Which runs touch a range of chunks, and perhaps one before them that does not."""
         first = max(first, 0)
         if stop <= first or not len(self._origin):
-            return self._slice(0, 0)
+            return 0, 0
         key = self._origin.dtype.type
         limit = int(np.iinfo(self._origin.dtype).max)
         begin = len(self._origin) if first > limit else int(np.searchsorted(self._origin, key(first), side="right"))
         end = len(self._origin) if stop > limit else int(np.searchsorted(self._origin, key(stop), side="left"))
-        runs = self._slice(max(0, begin - 1), end)
-        return _clip(runs, first, stop)
-
-    def batches(self) -> Iterator[Runs]:
-        """Every run, ascending by origin chunk, in batches of bounded size."""
-        for begin in range(0, len(self._origin), _BATCH_RUNS):
-            yield self._slice(begin, begin + _BATCH_RUNS)
+        return max(0, begin - 1), end
 
     def _slice(self, begin: int, end: int) -> Runs:
         origin = self._origin[begin:end].astype(np.int64)
