@@ -13,6 +13,7 @@ __all__ = ["RecordCensus"]
 
 Chunks = npt.NDArray[np.uint64]
 _TOP_BITS = np.uint64(56)
+_HIGHEST = (1 << 64) - 1
 _MAX_DEVICE_BYTES = 1 << 63
 """No Linux block device is larger (loff_t is signed)."""
 
@@ -60,7 +61,9 @@ class RecordCensus:
         origin = np.ascontiguousarray(batch.records[:, 0])
         cow = np.ascontiguousarray(batch.records[:, 1])
         highest = int(cow.max())
-        self.next_free = max(self.next_free, highest + 1)
+        # Like the kernel's, the number behind 2^64 - 1 is 0.
+        behind = highest + 1 if highest < _HIGHEST else int((cow + np.uint64(1)).max())
+        self.next_free = max(self.next_free, behind)
         stride = np.uint64(self._per_area + 1)
         bad = cow - cow // stride * stride == 1
         if bad.any():

@@ -1,7 +1,8 @@
 """A real Linux kernel as judge: Debian's cloud kernel under QEMU, with device-mapper, LVM and ext4.
 
-`KernelVM` boots it with some disks and runs a script; `prepare` builds it beforehand; `scenario` has stores for the
-kernel to write, `load_case` stores for it to read, `load_time` measures how long it takes to load one.
+`KernelVM` boots it with some disks and runs a script; `prepare` builds it beforehand, `need_kernelvm` asks for it in a
+test. `scenario` has stores for the kernel to write, `load_case` stores for it to read, `load_time` measures how long it
+takes to load one.
 """
 
 from dmsnap.testing.kernelvm.build import (
@@ -13,6 +14,7 @@ from dmsnap.testing.kernelvm.build import (
     prepare,
 )
 from dmsnap.testing.kernelvm.machine import KernelVM, KernelVMFailed, Result
+from dmsnap.testing.kernelvm.need import need_kernelvm
 
 __all__ = [
     "APT_PACKAGES",
@@ -23,5 +25,6 @@ __all__ = [
     "Machine",
     "Result",
     "cache_folder",
+    "need_kernelvm",
     "prepare",
 ]

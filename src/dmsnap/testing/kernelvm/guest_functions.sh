@@ -85,6 +85,17 @@ dump() {
   fi
 }
 
+# salvage AT_MIB: like dump, but what cannot be read is said, by pieces of 4 KiB, and left out
+salvage() {
+  dump loaded "$1" | grep -q yes && return
+  piece=0
+  while [ $((piece * 8)) -lt "$origin_size" ]; do
+    /sbin/dd if=/dev/mapper/s of=/dev/disk3 bs=4k count=1 skip=$piece seek=$(($1 * 256 + piece)) iflag=direct \
+      conv=notrunc status=none 2>/dev/null || echo "unreadable $piece"
+    piece=$((piece + 1))
+  done
+}
+
 # finish: takes everything down and hands over what the kernel logged
 finish() {
   names=

@@ -1,0 +1,28 @@
+"""How a pytest test asks for the kernel machine."""
+
+from __future__ import annotations
+
+import os
+
+from dmsnap.testing.kernelvm.build import REQUIRED_TOOLS, KernelVMUnavailable, Machine, prepare
+from dmsnap.testing.tools import need_tool
+
+__all__ = ["need_kernelvm"]
+
+
+def need_kernelvm() -> Machine:
+    """Returns the machine, or skips the running test saying what is missing; see `dmsnap.testing.need_tool`.
+
+    A machine that was built before needs QEMU only.
+    """
+    import pytest
+
+    need_tool("qemu-system-x86_64")
+    try:
+        return prepare()
+    except KernelVMUnavailable as missing:
+        for name in REQUIRED_TOOLS:
+            need_tool(name)
+        if os.environ.get("DMSNAP_REQUIRE_TOOLS") == "1":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
