@@ -214,6 +214,31 @@ def test_the_reserve_is_refilled_before_prefetch_gets_memory(device):
     client.release(held.pop(0))
 
 
+def test_prefetch_leaves_the_forgotten_memory_of_the_reserve_alone(device):
+    client, _ = evictions(device, max_buffers=2, reserved_buffers=1)
+    held = [client.read(block) for block in range(3)]
+    client.release(held.pop(), forget=True)
+    client.prefetch(5)
+    assert client.counters.prefetched == 0
+    for buffer in held:
+        client.release(buffer)
+
+
+def test_a_block_that_came_in_while_memory_was_waited_for_is_not_cached_twice(device):
+    device.write_gate.clear()
+    client, _ = evictions(device, max_buffers=2)
+    dirty(client, 0)
+    held = client.read(1)
+    reader = Background(client.read, 5)
+    assert device.write_waits.acquire(timeout=20)
+    client.release(held)
+    mine = client.read(5)
+    device.write_gate.set()
+    assert reader.result() is mine
+    assert client.counters.memory_blocks == 1
+    assert device.operations("read") == [(BLOCK, BLOCK), (5 * BLOCK, BLOCK)]
+
+
 def test_clean_blocks_go_before_dirty_ones(device):
     client, evicted = evictions(device, max_buffers=3)
     dirty(client, 0)
@@ -335,70 +360,3 @@ def test_without_sleep_dirty_blocks_are_written_in_the_background_to_make_room(d
     dirty(client, 0, 1)
     client.release(Background(client.read, 2).result())
     assert sorted(device.operations("write")) == [(0, BLOCK), (BLOCK, BLOCK)]
-
-
-# -- forget ------------------------------------------------------------------------------------------------------------
-
-
-def test_forget_drops_an_idle_block(device):
-    with BufioClient(device, BLOCK) as client:
-        touch(client, 0)
-        client.forget(0)
-        assert not is_cached(client, 0)
-
-
-def test_forget_leaves_absent_held_dirty_and_pending_blocks(device):
-    device.hold_reads = True
-    with BufioClient(device, BLOCK, writers=0) as client:
-        client.prefetch(0)
-        dirty(client, 1)
-        with client.read(2):
-            client.forget_buffers(0, 10)
-            client.forget(2)
-            assert client.counters.clean == 2
-            assert client.counters.dirty == 1
-        device.end_reads()
-
-
-def test_forget_buffers_drops_a_range_of_any_size(device):
-    with BufioClient(device, BLOCK) as client:
-        touch(client, 0, 1, 2, 3)
-        client.forget_buffers(1, 2)
-        assert [is_cached(client, block) for block in range(4)] == [True, False, False, True]
-        client.forget_buffers(0, 1 << 62)
-        assert client.counters.clean == 0
-
-
-def test_forget_drops_a_block_whose_write_is_over(device):
-    with BufioClient(device, BLOCK, writers=0) as client:
-        dirty(client, 0)
-        client.write_dirty_async()
-        assert client.counters.dirty == 1
-        client.forget(0)
-        assert client.counters.dirty == 0
-        client.write_dirty()
-
-
-def test_release_can_forget_in_the_same_step(device):
-    with BufioClient(device, BLOCK) as client:
-        client.release(client.read(0), forget=True)
-        assert not is_cached(client, 0)
-        assert client.counters.memory_blocks == 0
-
-
-def test_release_forgets_nothing_that_others_hold_or_that_is_dirty(device):
-    with BufioClient(device, BLOCK, writers=0) as client:
-        first, second = client.read(0), client.read(0)
-        client.release(first, forget=True)
-        client.mark_dirty(second)
-        client.release(second, forget=True)
-        assert is_cached(client, 0)
-
-
-def test_a_sleeper_wakes_when_a_block_is_released_and_forgotten(device):
-    client, _ = evictions(device, max_buffers=1)
-    held = client.read(0)
-    reader = Background(client.read, 1)
-    until_asleep(client)
-    client.release(held, forget=True)
-    client.release(reader.result())

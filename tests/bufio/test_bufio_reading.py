@@ -3,7 +3,7 @@
 import pytest
 from bufio_devices import Background, GateDevice, until_waiting
 
-from dmsnap.block import BadRequest
+from dmsnap.block import COMPLETED, BadRequest
 from dmsnap.bufio import BufioClient
 
 BLOCK = 4096
@@ -201,6 +201,25 @@ def test_reads_that_end_out_of_order_serve_their_own_readers(device):
         assert readers[0].result().data == filled(0)
         for reader in readers:
             client.release(reader.result())
+
+
+def test_a_reader_that_came_before_the_device_answered_at_once_is_woken():
+    class SlowToStart(GateDevice):
+        def _start_reads(self, requests):
+            self.read_waits.release()
+            assert self.read_gate.wait(20)
+            return [COMPLETED] * len(requests)
+
+    device = SlowToStart(BLOCK)
+    device.read_gate.clear()
+    with BufioClient(device, BLOCK) as client:
+        prefetch = Background(client.prefetch, 0)
+        assert device.read_waits.acquire(timeout=20)
+        reader = Background(client.read, 0)
+        until_waiting(client)
+        device.read_gate.set()
+        prefetch.result()
+        client.release(reader.result())
 
 
 def test_prefetch_blocks_is_one_batch_of_arbitrary_blocks(device):

@@ -5,8 +5,6 @@ import threading
 import pytest
 from bufio_devices import PATIENCE_SECONDS, Background, GateDevice
 
-from dmsnap.block import IOFailed
-from dmsnap.block.wrap import FaultDevice, fail_nth
 from dmsnap.bufio import BufioClient
 from dmsnap.bufio.writeback import write_range
 
@@ -68,6 +66,12 @@ def test_write_dirty_moves_the_buffers_to_clean(client):
     dirty(client, 0, 1)
     client.write_dirty()
     assert (client.counters.clean, client.counters.dirty) == (2, 0)
+
+
+def test_a_dirty_block_is_not_prefetched(client, device):
+    dirty(client, 0)
+    client.prefetch(0)
+    assert device.batches == []
 
 
 def test_a_buffer_is_written_once_for_each_time_it_was_dirtied(client, device):
@@ -260,6 +264,16 @@ def test_write_back_starts_when_dirty_buffers_are_over_three_times_the_clean(cli
     assert len(device.operations("write")) == 7  # 7 to 2 when 8 came in
 
 
+def test_a_prefetch_can_start_write_back_too(client, device):
+    buffers = [client.new(block) for block in range(5)]
+    for buffer in buffers:
+        client.mark_dirty(buffer)
+        client.release(buffer)
+    assert device.operations("write") == []  # nothing came in since
+    client.prefetch(9)
+    assert len(device.operations("write")) == 5
+
+
 def test_write_back_stops_at_the_first_buffer_that_is_being_written(background_client, device):
     device.write_gate.clear()
     dirty(background_client, 0)
@@ -267,97 +281,6 @@ def test_write_back_stops_at_the_first_buffer_that_is_being_written(background_c
     assert device.write_waits.acquire(timeout=PATIENCE_SECONDS)
     dirty(background_client, *range(1, 10))
     assert background_client.counters.writes_in_flight == 1
-
-
-# -- errors ------------------------------------------------------------------------------------------------------------
-
-
-def faulty_client(device, *faults, **options):
-    return BufioClient(FaultDevice(device, *faults), BLOCK, **{"writers": 0, **options})
-
-
-def test_write_dirty_raises_the_error_of_an_asynchronous_write_once(device):
-    with faulty_client(device, fail_nth("write", 1)) as client:
-        dirty(client, 0)
-        client.write_dirty_async()
-        with pytest.raises(IOFailed, match="write 1"):
-            client.write_dirty()
-        client.write_dirty()
-
-
-def test_the_first_of_several_write_errors_is_the_one_raised(device):
-    with faulty_client(device, fail_nth("write")) as client:
-        dirty(client, 0, 1)
-        with pytest.raises(IOFailed, match="write 1"):
-            client.write_dirty()
-        assert client.counters.write_errors == 2
-
-
-def test_a_failed_write_is_not_tried_again(device):
-    with faulty_client(device, fail_nth("write", 1)) as client:
-        dirty(client, 0)
-        with pytest.raises(IOFailed):
-            client.write_dirty()
-        client.write_dirty()
-        assert client.counters.writes == 1
-
-
-def test_a_buffer_whose_write_failed_can_be_dirtied_again(device):
-    with faulty_client(device, fail_nth("write", 1)) as client, client.new(0) as buffer:
-        client.mark_dirty(buffer)
-        with pytest.raises(IOFailed):
-            client.write_dirty()
-        buffer.data[:] = b"\2" * BLOCK
-        client.mark_dirty(buffer)
-        client.write_dirty()
-    assert content_of(device, 0) == b"\2" * BLOCK
-
-
-def test_the_error_of_an_eviction_is_kept_for_write_dirty(device):
-    with faulty_client(device, fail_nth("write", 1), max_buffers=1, reserved_buffers=0) as client:
-        dirty(client, 0)
-        client.release(client.read(1))
-        with pytest.raises(IOFailed, match="write 1"):
-            client.write_dirty()
-
-
-def test_a_write_error_does_not_stop_the_flush_and_comes_before_its_error(device):
-    with faulty_client(device, fail_nth("write", 1), fail_nth("flush", 1)) as client:
-        dirty(client, 0)
-        with pytest.raises(IOFailed, match="write 1"):
-            client.write_dirty()
-        client.write_dirty()
-    assert device.operations("flush")
-
-
-def test_the_error_of_the_flush_is_raised_where_every_write_succeeded(device):
-    with faulty_client(device, fail_nth("flush")) as client:
-        dirty(client, 0)
-        with pytest.raises(IOFailed, match="flush 1"):
-            client.write_dirty()
-        with pytest.raises(IOFailed, match="flush 2"):
-            client.flush()
-
-
-def test_an_error_in_the_write_callback_is_the_error_of_the_write(device):
-    def refuse(buffer):
-        raise ValueError("no checksum")
-
-    with BufioClient(device, BLOCK, writers=1, write_callback=refuse) as client:
-        dirty(client, 0)
-        with pytest.raises(ValueError, match="no checksum"):
-            client.write_dirty()
-    assert device.operations("write") == []
-
-
-def test_without_a_free_thread_the_caller_writes_itself(background_client, device, monkeypatch):
-    def no_thread(self):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", no_thread)
-    dirty(background_client, 0)
-    background_client.write_dirty_async()
-    assert device.operations("write") == [(0, BLOCK)]
 
 
 # -- flush and discard -------------------------------------------------------------------------------------------------
@@ -382,8 +305,3 @@ def test_discard_leaves_the_cache_alone(client):
     client.discard(3, 1)
     with client.read(3) as buffer:
         assert buffer.data == b"\1" * BLOCK
-
-
-def test_a_failed_discard_is_raised(device):
-    with faulty_client(device, fail_nth("discard")) as client, pytest.raises(IOFailed):
-        client.discard(0, 1)

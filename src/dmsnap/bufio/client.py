@@ -7,7 +7,7 @@ machine's; and `BufioClient.discard` converts its length properly where Linux ad
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, Self
@@ -189,7 +189,7 @@ class BufioClient:
             else:
                 self._state.unhold(buffer)
 
-    def take(self, blocks: Iterable[int], into: memoryview) -> int:
+    def take(self, blocks: Sequence[int], into: memoryview) -> int:
         """Moves blocks out of the cache: `get`, copy, `release` and `forget` of each in one step.
 
         For those who read everything once. It never waits, and ends before the first block that is not cached, still
@@ -205,24 +205,7 @@ class BufioClient:
         Raises:
             BufioMisuse: After `close`.
         """
-        size, at = self.block_size_bytes, 0
-        clean, drop, trace = self._clean, self._state.drop, self._trace
-        with self._lock:
-            for block in blocks:
-                buffer = clean.get(block)
-                if buffer is None or buffer.state or buffer.holds or buffer.read_error is not None:
-                    break
-                into[at : at + size] = buffer.data
-                at += size
-                buffer.unread = False
-                if trace is not None:
-                    trace(perf_counter(), "hit", block)
-                drop(buffer, "forget")
-            if not at:
-                self._state.check_open()
-            taken = at // size
-            self._counters.hits += taken
-        return taken
+        return self._reader.take(blocks, into)
 
     def forget(self, block: int) -> None:
         """Drops a block from the cache, where it is cached, nobody holds it, and it is clean and idle: a hint."""

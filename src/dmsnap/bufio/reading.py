@@ -109,6 +109,25 @@ class Reader:
         self._end_batch(buffers, completions)
         self._writeback.start()
 
+    def take(self, blocks: Sequence[int], into: memoryview) -> int:
+        """Moves out the first blocks that are cached, idle and not held; says how many. Lock: not taken."""
+        state, size, taken = self._state, self._state.block_size_bytes, 0
+        clean, drop = state.cache.clean, state.drop
+        with state.lock:
+            state.check_open()
+            for block in blocks:
+                buffer = clean.get(block)
+                if buffer is None or buffer.state or buffer.holds or buffer.read_error is not None:
+                    break
+                into[taken * size : (taken + 1) * size] = buffer.data
+                taken += 1
+                buffer.unread = False
+                if state.trace is not None:
+                    state.note("hit", block)
+                drop(buffer, "forget")
+            state.counters.hits += taken
+        return taken
+
     def _insert(self, blocks: Sequence[int], device_blocks: int, buffers: list[Buffer]) -> None:
         """Caches the blocks that are not, to be read, and adds their buffers to ``buffers``. Lock: taken."""
         state, make, at_hand, hooked = self._state, self._make, self._allocator.at_hand, self._hooked
