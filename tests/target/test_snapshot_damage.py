@@ -14,7 +14,11 @@ from dmsnap.store import open_store
 from dmsnap.target import DamagedException, SnapshotDevice, SnapshotInvalid
 from dmsnap.testing.damage import CHUNK_BYTES, DAMAGES, ORIGIN_BYTES
 
-READABLE = [name for name, damage in DAMAGES.items() if not damage.refusal and not damage.huge]
+READABLE = [
+    name
+    for name, damage in DAMAGES.items()
+    if not damage.refusal and not damage.huge and name != "a-million-duplicates"  # 4 GB of store, and no copy lost
+]
 CHUNK = 4096
 
 

@@ -135,14 +135,16 @@ from dmsnap.block import MemoryDevice
 from dmsnap.block.wrap import DelayDevice
 from dmsnap.transfer import export_raw
 source = DelayDevice(MemoryDevice(b"x" * (4 << 20)), {read_seconds})
-print("ready", flush=True)
 export_raw(source, {str(tmp_path / "out.img")!r}, progress=lambda *_: print("going", flush=True))
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        assert process.stdout.readline() == b"going\n"
-        process.send_signal(kill)
+        try:
+            assert process.stdout.readline() == b"going\n"
+            process.send_signal(kill)
+            process.wait(60)
+        finally:
+            process.kill()
     assert process.returncode == -kill
     left = names(tmp_path)
     assert "out.img" not in left

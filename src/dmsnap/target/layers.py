@@ -12,7 +12,6 @@ __all__ = ["snapshot_data", "snapshot_extents"]
 EXCEPTION_DEPTH = 1
 ORIGIN_DEPTH = 2
 
-_WINDOW_CHUNKS = 1 << 16  # bounds the memory for runs, whatever the range asked for
 _LOOKAHEAD_BYTES = 64 << 20  # how far one question about the COW device goes, to answer for later runs too
 
 
@@ -26,9 +25,7 @@ def snapshot_extents(
     """
     position, end = offset, offset + length
     below, above = _Forward(origin, offset, end), _Anywhere(cow)
-    last_chunk = (end - 1) >> chunk_shift
-    for window in range(offset >> chunk_shift, last_chunk + 1, _WINDOW_CHUNKS):
-        runs = table.runs_between(window, min(window + _WINDOW_CHUNKS, last_chunk + 1))
+    for runs in table.batches(offset >> chunk_shift, ((end - 1) >> chunk_shift) + 1):
         for chunk, copy, count in zip(runs.origin.tolist(), runs.cow.tolist(), runs.length.tolist(), strict=True):
             start = max(chunk << chunk_shift, offset)
             stop = min((chunk + count) << chunk_shift, end)
@@ -44,21 +41,19 @@ def snapshot_data(
     origin: BlockDevice, cow: BlockDevice, table: ExceptionTable, chunk_shift: int, offset: int, length: int
 ) -> Iterator[Extent]:
     """Yields the same without telling the layers apart: far fewer extents where the devices have no holes."""
-    end = offset + length
-    window_bytes = _WINDOW_CHUNKS << chunk_shift
-    for start in range(offset & -window_bytes, end, window_bytes):
-        start, stop = max(start, offset), min(start + window_bytes, end)
-        runs = table.runs_between(start >> chunk_shift, ((stop - 1) >> chunk_shift) + 1)
-        solid = _all_data(origin, start, stop)
-        if solid and len(runs.cow):
-            solid = _all_data(
-                cow, int(runs.cow.min()) << chunk_shift, int((runs.cow + runs.length).max()) << chunk_shift
-            )
-        if solid:
-            yield Extent(start, stop - start, ExtentKind.DATA, EXCEPTION_DEPTH)
+    position, end = offset, offset + length
+    for runs in table.batches(offset >> chunk_shift, ((end - 1) >> chunk_shift) + 1):
+        stop = min(int(runs.origin[-1] + runs.length[-1]) << chunk_shift, end)
+        copies = int(runs.cow.min()) << chunk_shift, int((runs.cow + runs.length).max()) << chunk_shift
+        if _all_data(origin, position, stop) and _all_data(cow, *copies):
+            yield Extent(position, stop - position, ExtentKind.DATA, EXCEPTION_DEPTH)
         else:
-            for extent in snapshot_extents(origin, cow, table, chunk_shift, start, stop - start):
+            for extent in snapshot_extents(origin, cow, table, chunk_shift, position, stop - position):
                 yield extent._replace(depth=EXCEPTION_DEPTH)
+        position = stop
+    if position < end:
+        for extent in origin.extents(position, end - position):
+            yield extent._replace(depth=EXCEPTION_DEPTH)
 
 
 def _all_data(device: BlockDevice, start: int, stop: int) -> bool:

@@ -1,14 +1,18 @@
 """Copying one device to another, or to a stream, with reading and writing at the same time.
 
-A few threads share the work piece by piece; the copies between kernel and process run outside the interpreter's lock,
-so they overlap. The calling thread only reports progress and so stays free for Ctrl-C.
+One thread reads ahead, the calling thread writes: two threads that both made many small calls would spend their time
+handing the interpreter's lock to each other. The calling thread is also where progress is told and where Ctrl-C
+arrives.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import cycle
+from time import monotonic
 from typing import BinaryIO
 
 from dmsnap.block.contract import BlockDevice, ExtentKind
@@ -19,12 +23,12 @@ from dmsnap.transfer.zero_blocks import ZERO_BLOCK_BYTES, data_spans
 __all__ = ["Progress", "ReaderGone", "copy_data", "copy_everything", "stream_everything"]
 
 Progress = Callable[[int, int], None]
-"""``progress(done_bytes, total_bytes)``, called now and then, in the calling thread."""
+"""``progress(done_bytes, total_bytes)``, called at the start, now and then and at the end, in the calling thread."""
 
 PIECE_BYTES = 1 << 20
 """Small enough to stay in a processor's cache between reading and writing, large enough to make few calls."""
 
-THREADS = 2
+BUFFERS = 4
 PROGRESS_SECONDS = 0.1
 
 
@@ -44,114 +48,88 @@ def copy_data(source: BlockDevice, target: BlockDevice, progress: Progress | Non
         How many bytes were written.
 
     Raises:
-        IOFailed: Reading or writing failed; every thread has ended by then.
+        IOFailed: Reading or writing failed; no read is under way by then.
     """
-    return _copy(source, target, _data_pieces(source), data_spans, progress)
+    written = 0
+    with closing(_read_ahead(source, _data_pieces(source))) as pieces:
+        for offset, view in _told(pieces, source.size_bytes, progress):
+            for first, stop in data_spans(view):
+                target.write_at(offset + first, view[first:stop])
+                written += stop - first
+    return written
 
 
 def copy_everything(source: BlockDevice, target: BlockDevice, progress: Progress | None = None) -> int:
     """Copies ``source`` to a target that may hold anything: zeros are written too. The rest as `copy_data`."""
-    return _copy(source, target, _cut(0, source.size_bytes), lambda view: [(0, len(view))], progress)
+    with closing(_read_ahead(source, _cut(0, source.size_bytes))) as pieces:
+        for offset, view in _told(pieces, source.size_bytes, progress):
+            target.write_at(offset, view)
+    return source.size_bytes
 
 
 def stream_everything(source: BlockDevice, out: BinaryIO, progress: Progress | None = None) -> int:
-    """Writes the whole of ``source`` to a stream, in order; the next piece is read while one is written.
+    """Writes the whole of ``source`` to a stream, in order. The rest as `copy_data`.
 
     Raises:
         ReaderGone: The other end of the pipe was closed.
         IOFailed: Reading failed.
         OSError: Writing failed.
     """
-    size = source.size_bytes
-    buffers = [memoryview(bytearray(min(PIECE_BYTES, size))) for _ in range(2)]
-    pieces = list(range(0, size, PIECE_BYTES))
-    with ThreadPoolExecutor(1, "export-read") as pool:
-
-        def start(number: int) -> tuple[memoryview, Callable[[], None]]:
-            view = buffers[number % 2][: size - pieces[number]]
-            return view, pool.submit(source.read_into, pieces[number], view).result
-
-        ahead = start(0) if pieces else None
-        for number, offset in enumerate(pieces):
-            assert ahead is not None
-            view, arrived = ahead
-            arrived()
-            ahead = start(number + 1) if number + 1 < len(pieces) else None
-            _write(out, view)
-            if progress is not None:
-                progress(offset + len(view), size)
-    _write(out, memoryview(b""))
-    return size
-
-
-def _write(out: BinaryIO, view: memoryview) -> None:
-    try:
-        while view:
-            view = view[out.write(view) :]  # a stream without a buffer may take a part only
-        out.flush()
-    except BrokenPipeError as error:
-        raise ReaderGone("nobody reads the output any more", hint="the image is not complete") from error
-
-
-class _Shared:
-    """Pieces that several threads take from one iterator."""
-
-    def __init__(self, pieces: Iterator[tuple[int, int]]) -> None:
-        self._pieces = pieces
-        self._lock = threading.Lock()
-        self.position = 0  # up to where everything is done or under way
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        while True:
-            with self._lock:
-                piece = next(self._pieces, None)
-                if piece is None:
-                    return
-                self.position = piece[0]
-            yield piece
-
-    def stop(self) -> None:
-        """Lets every thread end after the piece that it has."""
-        with self._lock:
-            self._pieces = iter(())
-
-
-def _copy(
-    source: BlockDevice,
-    target: BlockDevice,
-    pieces: Iterator[tuple[int, int]],
-    spans: Callable[[memoryview], list[tuple[int, int]]],
-    progress: Progress | None,
-) -> int:
-    shared = _Shared(pieces)
-
-    def work() -> int:
-        buffer = memoryview(bytearray(PIECE_BYTES))
-        written = 0
-        for offset, length in shared:
-            view = buffer[:length]
-            source.read_into(offset, view)
-            for first, stop in spans(view):
-                target.write_at(offset + first, view[first:stop])
-                written += stop - first
-        return written
-
-    size = source.size_bytes
-    with ThreadPoolExecutor(THREADS, "export") as pool:
+    with closing(_read_ahead(source, _cut(0, source.size_bytes))) as pieces:
         try:
-            works = [pool.submit(work) for _ in range(THREADS)]
-            while True:
-                ended, running = wait(works, None if progress is None else PROGRESS_SECONDS, FIRST_EXCEPTION)
-                if not running or any(future.exception() for future in ended):
-                    break
-                if progress is not None:
-                    progress(shared.position, size)
+            for _, view in _told(pieces, source.size_bytes, progress):
+                rest = view
+                while rest:
+                    rest = rest[out.write(rest) :]  # a stream without a buffer may take a part only
+            out.flush()
+        except BrokenPipeError as error:
+            raise ReaderGone("nobody reads the output any more", hint="the image is not complete") from error
+    return source.size_bytes
+
+
+def _read_ahead(
+    source: BlockDevice, pieces: Iterator[tuple[int, int]]
+) -> Generator[tuple[int, memoryview], None, None]:
+    """Yields each piece with its content, which is good until the next one; a thread reads what comes after it.
+
+    Closing it (or an error) waits for the read that is under way, so that nobody fills a buffer afterwards.
+    """
+    buffers = cycle([memoryview(bytearray(min(PIECE_BYTES, source.size_bytes))) for _ in range(BUFFERS)])
+    ahead: deque[tuple[int, memoryview, Future[None]]] = deque()
+    with ThreadPoolExecutor(1, "export-read") as pool:
+        try:
+            for offset, length in pieces:
+                view = next(buffers)[:length]
+                ahead.append((offset, view, pool.submit(source.read_into, offset, view)))
+                if len(ahead) == BUFFERS:
+                    yield _arrived(ahead)
+            while ahead:
+                yield _arrived(ahead)
         finally:
-            shared.stop()
-    written = sum(future.result() for future in works)
-    if progress is not None:
-        progress(size, size)
-    return written
+            pool.shutdown(cancel_futures=True)
+
+
+def _arrived(ahead: deque[tuple[int, memoryview, Future[None]]]) -> tuple[int, memoryview]:
+    offset, view, future = ahead.popleft()
+    future.result()
+    return offset, view
+
+
+def _told(
+    pieces: Iterable[tuple[int, memoryview]], size_bytes: int, progress: Progress | None
+) -> Iterator[tuple[int, memoryview]]:
+    """Passes pieces on and tells of progress: at the start, now and then where it stands, and at the end."""
+    if progress is None:
+        yield from pieces
+        return
+    progress(0, size_bytes)
+    told = monotonic()
+    for offset, view in pieces:
+        if monotonic() - told >= PROGRESS_SECONDS:
+            progress(offset, size_bytes)
+            told = monotonic()
+        yield offset, view
+    progress(size_bytes, size_bytes)
 
 
 def _data_pieces(source: BlockDevice) -> Iterator[tuple[int, int]]:

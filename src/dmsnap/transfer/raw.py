@@ -53,8 +53,8 @@ def export_raw(
             block device is written in place, zeros too. A FIFO, a character device or an open binary file gets
             everything in order.
         inputs: Paths that ``device`` is made of, and that must not be overwritten.
-        progress: Called as ``progress(done_bytes, total_bytes)`` some ten times a second and at the end, in the
-            calling thread.
+        progress: Called as ``progress(done_bytes, total_bytes)`` at the start, some ten times a second and at the end,
+            in the calling thread.
         sync: Make a file durable before it takes its name.
 
     Raises:
