@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmsnap.store import ranking
+from dmsnap.store import table as table_module
 from dmsnap.store.table_builder import TableBuilder
 
 
@@ -122,3 +123,12 @@ def test_overlapping_runs_that_cross_2_to_the_32_keep_their_numbers(last):
 def test_a_range_without_chunks_has_no_runs(first, stop):
     table, _ = build([(0, 2), (3, 4)])
     assert len(table.runs_between(first, stop).origin) == 0
+
+
+@pytest.mark.parametrize("chunks_apart", [1, 2])
+def test_batches_of_a_range_are_its_runs(chunks_apart, monkeypatch):
+    monkeypatch.setattr(table_module, "_BATCH_RUNS", 7)
+    table, _ = build([(100 + i * chunks_apart, 2 + i * 3) for i in range(50)])
+    for first, stop in [(0, 2**63), (0, 100), (100, 101), (103, 140), (149, 500), (200, 2**40), (5, 2)]:
+        batched = [run for runs in table.batches(first, stop) for run in zip(*runs, strict=True)]
+        assert batched == list(zip(*table.runs_between(first, stop), strict=True))
