@@ -8,8 +8,7 @@ import pytest
 from make_demo_sample import make_sample
 
 from dmsnap.cli.sample import Notebook
-from dmsnap.testing import need_tool
-from dmsnap.testing.kernelvm import REQUIRED_TOOLS
+from dmsnap.testing.kernelvm import need_kernelvm
 
 
 def test_every_step_is_checked_and_nothing_is_left(run, tmp_path, monkeypatch) -> None:
@@ -45,8 +44,7 @@ def test_the_generated_pages_are_what_the_kernel_read() -> None:
 @pytest.mark.kernel
 @pytest.mark.timeout(600)  # one machine at a time boots; others may be waiting
 def test_the_sample_is_what_a_kernel_makes_today() -> None:
-    for tool in REQUIRED_TOOLS:
-        need_tool(tool)
+    need_kernelvm()
     store, words = make_sample()
     packaged = Notebook.load()
     assert words.status == packaged.kernel.status
