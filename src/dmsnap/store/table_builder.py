@@ -57,10 +57,10 @@ class TableBuilder:
         self._runs = end
 
     def build(self) -> ExceptionTable:
-        """Sorts, lets the first record of a chunk win, and returns the table. The builder is empty afterwards."""
+        """Sorts, lets the first record of a chunk win, and returns the table. The builder is used up then."""
         origin, cow = _trimmed(self._origin, self._runs), _trimmed(self._cow, self._runs)
         length = None if self._length is None else _trimmed(self._length, self._runs)
-        self.__init__()  # type: ignore[misc]  # lets go of the unsorted arrays as soon as the local names do
+        del self._origin, self._cow, self._length  # so that each array goes as soon as its sorted self is there
         if not len(origin):
             return ExceptionTable(origin, cow, None)
         narrow = origin.dtype
@@ -81,8 +81,7 @@ class TableBuilder:
                 self.duplicates = len(keep) - int(np.count_nonzero(keep))
                 origin, cow = origin[keep], cow[keep]
             return ExceptionTable(origin, cow, None)
-        ends = np.maximum.accumulate(origin.astype(np.uint64) + length)
-        if not (ends[:-1] > origin[1:]).any():
+        if not (np.diff(origin) < length[:-1]).any():  # in order of their starts, some neighbours overlap if any do
             return ExceptionTable(origin, cow, length)
         return self._flattened(origin, cow, length, ranking.positions())
 
