@@ -72,9 +72,9 @@ merged() {
   dmsetup suspend m
 }
 
-# status LABEL DEVICE, table LABEL DEVICE: the words behind the target's name and, in the table, its devices
-status() { echo "$1-status $(dmsetup status "$2" | cut -d' ' -f4-)"; }
-table() { echo "$1-table $(dmsetup table "$2" | cut -d' ' -f6-)"; }
+# status LABEL DEVICE, table LABEL DEVICE: what dmsetup says, behind a label
+status() { echo -n "$1-status " && dmsetup status "$2"; }
+table() { echo -n "$1-table " && dmsetup table "$2"; }
 
 # dump LABEL AT_MIB: the whole of the snapshot to disk3
 dump() {
@@ -103,5 +103,5 @@ finish() {
     [ -b "/dev/mapper/$name" ] && names="$names $name"
   done
   gone $names
-  dmesg -c | grep -F device-mapper | sed 's/^\[[^]]*\] /log /'
+  dmesg -c
 }

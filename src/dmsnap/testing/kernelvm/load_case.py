@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dmsnap.testing.kernelvm.content import SECTOR_BYTES
 from dmsnap.testing.kernelvm.machine import KernelVM
-from dmsnap.testing.kernelvm.scenario_run import ScenarioFailed, Slices, guest_functions
+from dmsnap.testing.kernelvm.scenario_run import ScenarioFailed, Slices, guest_functions, kernel_log, said_words
 
 __all__ = ["LoadCase", "Loaded", "run_load_cases"]
 
@@ -85,8 +85,10 @@ def run_load_cases(cases: Sequence[LoadCase], folder: Path, *, timeout_s: float 
     loaded = {}
     for number, (case, origin_sectors, cow_at, cow_sectors, dump_at) in enumerate(placed):
         said = result.sections.get(str(number), [])
-        words = {line.split(" ", 1)[0]: line.partition(" ")[2] for line in said}
-        if ("loaded-status" in words) == ("failed create s" in said) or "failed remove" in words:
+        words = said_words(said)
+        if ("loaded-status" in words) == ("failed create s" in said) or any(
+            line.startswith("failed remove") for line in said
+        ):
             raise ScenarioFailed(f"case {case.name} failed in the guest: {' | '.join(said)}")
         loaded[case.name] = Loaded(
             status=words.get("loaded-status"),
@@ -94,6 +96,6 @@ def run_load_cases(cases: Sequence[LoadCase], folder: Path, *, timeout_s: float 
             content=dumps.read(dump_at, origin_sectors) if "loaded-status" in words else b"",
             unreadable=frozenset(int(line.split()[1]) for line in said if line.startswith("unreadable ")),
             cow_after=cows.read(cow_at, cow_sectors),
-            log=tuple(line.removeprefix("log ") for line in said if line.startswith("log ")),
+            log=kernel_log(said),
         )
     return loaded

@@ -12,7 +12,7 @@ from dmsnap.testing.kernelvm.content import SECTOR_BYTES, Applied, original, sta
 from dmsnap.testing.kernelvm.machine import KernelVM
 from dmsnap.testing.kernelvm.scenario import Grow, Merge, Outcome, Reload, Scenario, Step, Together, Write
 
-__all__ = ["ScenarioFailed", "Slices", "guest_functions", "run_scenarios"]
+__all__ = ["ScenarioFailed", "Slices", "guest_functions", "kernel_log", "run_scenarios", "said_words"]
 
 _MIB_SECTORS = 2048
 _DEVICES = {"snapshot": "s", "origin": "g"}
@@ -95,7 +95,7 @@ class _Placed:
     def outcome(self, said: list[str], origins: Slices, cows: Slices, dumps: Slices) -> Outcome:
         """Puts together what the guest said and left on the disks."""
         scenario = self.scenario
-        words = {line.split(" ", 1)[0]: line.partition(" ")[2] for line in said}
+        words = said_words(said)
         refused = "failed create s" in said
         unexpected = [line for line in said if line.startswith("failed ") and line != "failed create s"]
         partial = {
@@ -117,7 +117,7 @@ class _Placed:
             content=dumps.read(self.dump_at, scenario.origin_sectors) if readable else None,
             cow=cows.read(self.cow_at, scenario.final_cow_sectors),
             origin=origins.read(self.origin_at, scenario.origin_sectors),
-            log=tuple(line.removeprefix("log ") for line in said if line.startswith("log ")),
+            log=kernel_log(said),
         )
 
 
@@ -132,6 +132,24 @@ def _commands(step: Step, store: str, chunk: int) -> Iterator[str]:
     else:
         yield "gone s g"
         yield f"snapshot {store} {chunk}"
+
+
+def said_words(said: Sequence[str]) -> dict[str, str]:
+    """Returns what the guest said by label; of ``dmsetup status`` and ``table`` what follows the target's own words.
+
+    That is behind start, length and target, and in a table behind the two devices too.
+    """
+    words = {line.split(" ", 1)[0]: line.partition(" ")[2] for line in said}
+    for skip, what in ((3, "-status"), (5, "-table")):
+        for label in [label for label in words if label.endswith(what)]:
+            words[label] = " ".join(words[label].split()[skip:])
+    return words
+
+
+def kernel_log(said: Sequence[str]) -> tuple[str, ...]:
+    """Returns the lines of device-mapper in the kernel's log, without their times."""
+    lines = (re.fullmatch(r"\[[^]]*\] (device-mapper: .*)", line) for line in said)
+    return tuple(line.group(1) for line in lines if line)
 
 
 def guest_functions() -> str:
