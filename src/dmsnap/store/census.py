@@ -17,13 +17,17 @@ _HIGHEST = (1 << 64) - 1
 _MAX_DEVICE_BYTES = 1 << 63
 """No Linux block device is larger (loff_t is signed)."""
 
-_MESSAGES = {
-    FindingKind.OUTSIDE_COW: "{count} records point past the end of the COW device: that data is lost",
-    FindingKind.INTO_METADATA: "{count} records point at the header or a metadata area: that data is lost",
-    FindingKind.TOP_BITS: "{count} records have some of bits 56-63 set, which no kernel writes: that data is lost",
-    FindingKind.OUTSIDE_ORIGIN: "{count} records are for chunks past the end of the origin: is it the right one?",
-    FindingKind.DUPLICATE: "{count} records are for chunks that an earlier record already has: the first one counts",
+_MEANING = {
+    FindingKind.OUTSIDE_COW: "with a copy past the end of the COW device: that data is lost",
+    FindingKind.INTO_METADATA: "with a copy in the header or a metadata area: that data is lost",
+    FindingKind.TOP_BITS: "with some of bits 56-63 set, which no kernel writes: that data is lost",
+    FindingKind.OUTSIDE_ORIGIN: "for a chunk past the end of the origin: is it the right one?",
+    FindingKind.DUPLICATE: "for a chunk that an earlier record already has: the first one counts",
 }
+
+
+def _message(kind: FindingKind, count: int) -> str:
+    return f"{count} record{'s' if count > 1 else ''} {_MEANING[kind]}"
 
 
 class RecordCensus:
@@ -89,10 +93,10 @@ class RecordCensus:
         for kind, count in self._counts.items():
             area, index = self._first[kind]
             offset = area_chunk(area, self._per_area) * self._chunk_bytes + index * RECORD_BYTES
-            found.append(Finding(kind, count, area, index, offset, _MESSAGES[kind].format(count=count)))
+            found.append(Finding(kind, count, area, index, offset, _message(kind, count)))
         if duplicates:
             kind = FindingKind.DUPLICATE
-            found.append(Finding(kind, duplicates, None, None, None, _MESSAGES[kind].format(count=duplicates)))
+            found.append(Finding(kind, duplicates, None, None, None, _message(kind, duplicates)))
         return tuple(found)
 
     def _note(self, kind: FindingKind, batch: RecordBatch, odd: npt.NDArray[np.bool_]) -> None:

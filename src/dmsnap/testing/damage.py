@@ -117,7 +117,7 @@ DAMAGES: dict[str, Damage] = {
         Damage(
             "cut-in-data",
             _cut(70 * CHUNK_BYTES),
-            says="4 records point past the end",
+            says="4 records with a copy past the end",
             exceptions=70,
             lost=frozenset(range(66 * 3, 70 * 3, 3)),
         ),
@@ -131,7 +131,7 @@ DAMAGES: dict[str, Damage] = {
         Damage(
             "huge-numbers",
             _records([(2**64 - 1, 2), (1, 2**64 - 1), (2**63, 2**63), (2**52, 3), (4, 2**55), (5, 4)]),
-            says="point past the end",
+            says="past the end",
             exceptions=4,
             lost=frozenset((1, 4)),
         ),
