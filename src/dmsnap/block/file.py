@@ -78,7 +78,7 @@ class FileDevice(BlockDevice):
         """The exact size, with a last part that does not fill a sector (and that requests cannot reach)."""
         if not self.closed:
             try:
-                self._file_bytes = medium_size(self._fd)
+                self._file_bytes = max(self._file_bytes, medium_size(self._fd))
             except OSError as error:
                 raise self._failed("find the end", 0, error) from error
         return self._file_bytes
@@ -220,7 +220,7 @@ class FileDevice(BlockDevice):
         except OSError as error:
             if error.errno == errno.EINVAL:  # this filesystem, or a block device, does not know: all data
                 return position if whence == os.SEEK_DATA else end
-            if error.errno == errno.ENXIO and self.size_bytes >= end:
+            if error.errno == errno.ENXIO and medium_size(self._fd) >= end:
                 return end
             raise self._failed("look for data", position, error) from error
 
