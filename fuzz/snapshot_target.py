@@ -14,7 +14,7 @@ with engine.instrumented(include=["dmsnap"]):
     from dmsnap.transfer.changes import changed_ranges
 from dmsnap.testing.store_model import model_store
 
-LARGEST_ORIGIN_SECTORS = 400
+LARGEST_ORIGIN_SECTORS = 120
 
 
 def test_one(data: bytes) -> None:
@@ -36,9 +36,9 @@ def test_one(data: bytes) -> None:
         if not model.valid:
             _expect_invalid(snapshot)
             return
-        for number, sector in enumerate(wanted):
-            assert _read(snapshot, number, 1) == sector
-        for first, count in [(0, sectors), (choice >> 9 & 127, choice >> 17 & 127)]:
+        for number in range(choice % 4, sectors, 4):
+            assert _read(snapshot, number, 1) == wanted[number]
+        for first, count in [(0, sectors), (choice >> 9 & 63, choice >> 17 & 63)]:
             first = min(first, sectors)
             count = min(count, sectors - first)
             parts = wanted[first : first + count]

@@ -84,7 +84,7 @@ def _model_areas(data: bytes, size: int, chunk: int, origin_size_bytes: int | No
         old, new = RECORD.unpack_from(data, (1 + area * stride) * chunk + index * RECORD.size)
         if not new:
             break
-        next_free = max(next_free, new + 1)
+        next_free = max(next_free, (new + 1) % 2**64)
         findings["top-bits"] += new >= 1 << 56
         findings["outside-cow"] += chunks <= new < 1 << 56
         findings["into-metadata"] += new < chunks and new % stride == 1
