@@ -16,6 +16,7 @@ from dmsnap.store.format import (
     MAGIC,
     SECTOR_BYTES,
     VERSION,
+    BadChunkSize,
     Header,
     check_chunk_size,
     exceptions_per_area,
@@ -126,7 +127,10 @@ def read_header(device: BlockDevice, *, origin_block_size_bytes: int = SECTOR_BY
             hint="is it the origin, or a partition table or LVM label around the store?",
             device=device.name,
         )
-    check_chunk_size(header.chunk_size_sectors, device.logical_block_size_bytes, origin_block_size_bytes)
+    try:
+        check_chunk_size(header.chunk_size_sectors, device.logical_block_size_bytes, origin_block_size_bytes)
+    except BadChunkSize as error:
+        raise BadChunkSize(f"{device.name}: {error.message}", hint=error.hint, **error.fields) from None
     if header.version != VERSION:
         raise UnsupportedVersion(
             f"{device.name}: unable to handle snapshot disk version {header.version}",
