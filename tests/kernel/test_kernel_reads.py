@@ -30,10 +30,6 @@ class Verdict(NamedTuple):
 
 
 ONLY_KERNEL_READS: Mapping[str, Mapping[int, int]] = {
-    # A record that extends a run does so even if another run has the chunk; then the run that begins first is found
-    # first. So "first wins" holds unless a later duplicate joins a run that begins before.
-    "duplicate-joins-behind": {6: 3},
-    "duplicate-before-a-run": {5: 3},
     # No check keeps a record from pointing at metadata: the snapshot then reads as records. EIO with us.
     "into-area": {5: 1},
     # Bits 56-63 count as further chunks of a run. EIO for the record's chunk with us.

@@ -22,7 +22,7 @@ _MEANING = {
     FindingKind.INTO_METADATA: "with a copy in the header or a metadata area: that data is lost",
     FindingKind.TOP_BITS: "with some of bits 56-63 set, which no kernel writes: that data is lost",
     FindingKind.OUTSIDE_ORIGIN: "for a chunk past the end of the origin: is it the right one?",
-    FindingKind.DUPLICATE: "for a chunk that an earlier record already has: the first one counts",
+    FindingKind.DUPLICATE: "too many for their chunks: the kernel's choice counts, mostly the first",
 }
 
 

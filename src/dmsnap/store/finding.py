@@ -12,7 +12,7 @@ class FindingKind(enum.StrEnum):
     """The kinds of oddity that loading notices."""
 
     DUPLICATE = "duplicate"
-    """An origin chunk has more than one record; the first one wins, as in the kernel."""
+    """An origin chunk has more than one record; the one that Linux would find counts, mostly the first."""
     OUTSIDE_COW = "outside-cow"
     """A record points past the end of the COW device (a store cut short, or a damaged number)."""
     INTO_METADATA = "into-metadata"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from dmsnap.store.kernel_order import found_by_linux
 from dmsnap.store.ranking import Ranking
 from dmsnap.store.runs import UIntArray, expand, run_starts
 from dmsnap.store.table import ExceptionTable
@@ -57,7 +58,7 @@ class TableBuilder:
         self._runs = end
 
     def build(self) -> ExceptionTable:
-        """Sorts, lets the first record of a chunk win, and returns the table. The builder is used up then."""
+        """Sorts, settles which record of a chunk counts, and returns the table. The builder is used up then."""
         origin, cow = _trimmed(self._origin, self._runs), _trimmed(self._cow, self._runs)
         length = None if self._length is None else _trimmed(self._length, self._runs)
         del self._origin, self._cow, self._length  # so that each array goes as soon as its sorted self is there
@@ -74,34 +75,33 @@ class TableBuilder:
     def _without_duplicates(
         self, origin: UIntArray, cow: UIntArray, length: UIntArray | None, ranking: Ranking
     ) -> ExceptionTable:
-        if length is None:
-            again = origin[1:] == origin[:-1]
-            if again.any():
-                keep = np.concatenate((np.ones(1, np.bool_), ~again))
-                self.duplicates = len(keep) - int(np.count_nonzero(keep))
-                origin, cow = origin[keep], cow[keep]
-            return ExceptionTable(origin, cow, None)
-        if not (np.diff(origin) < length[:-1]).any():  # in order of their starts, some neighbours overlap if any do
-            return ExceptionTable(origin, cow, length)
-        return self._flattened(origin, cow, length, ranking.positions())
+        # In the order of their starts, some neighbours overlap if any runs do.
+        overlap = np.diff(origin) < (1 if length is None else length[:-1])
+        if overlap.any():
+            return self._flattened(origin, cow, length, ranking.positions())
+        return ExceptionTable(origin, cow, length)
 
     def _flattened(
-        self, origin: UIntArray, cow: UIntArray, length: UIntArray, order: npt.NDArray[np.int64]
+        self, origin: UIntArray, cow: UIntArray, length: UIntArray | None, order: npt.NDArray[np.int64]
     ) -> ExceptionTable:
-        """Resolves runs that overlap: single chunks in their first order, of which the first wins, joined again."""
+        """Resolves runs that overlap: single chunks in their first order, one for each chunk, joined again."""
         back = np.empty(len(order), np.intp)
         back[order] = np.arange(len(order))
         # Wide, since the end of a run may need more bits than its start.
-        origin, cow, length = origin[back].astype(np.uint64), cow[back].astype(np.uint64), length[back]
-        copies = expand(cow, length)
-        copies[np.repeat(cow == 0, length)] = 0
+        chunks, copies = origin[back].astype(np.uint64), cow[back].astype(np.uint64)
+        if length is not None:
+            length = length[back]
+            lost = np.repeat(copies == 0, length)
+            chunks, copies = expand(chunks, length), expand(copies, length)
+            copies[lost] = 0
+        records = len(chunks)
+        chunks, copies = found_by_linux(chunks, copies)
+        self.duplicates = records - len(chunks)
         singles = TableBuilder()
-        singles._append(expand(origin, length), copies, None)
-        del copies
+        singles._append(chunks, copies, None)
         joined = TableBuilder()
         for runs in singles.build().batches():
             joined.add(runs.origin.view(np.uint64), runs.cow.view(np.uint64))
-        self.duplicates = singles.duplicates
         return joined.build()
 
 

@@ -10,6 +10,8 @@ import struct
 from collections import Counter
 from typing import NamedTuple
 
+from dmsnap.testing.linux_runs import linux_finds
+
 __all__ = ["StoreModel", "model_store"]
 
 SECTOR_BYTES = 512
@@ -25,7 +27,7 @@ class StoreModel(NamedTuple):
         refusal: Name of the error that opening raises, or empty; then nothing below but ``chunk_bytes`` counts.
         valid: Whether the header says so.
         chunk_bytes: From the header; 0 where it cannot be known.
-        copies: Origin chunk to COW chunk, first record wins; 0 where the record points at no data.
+        copies: Origin chunk to COW chunk, as Linux finds it; 0 where the record points at no data.
         areas: In use, the one with the end marker included.
         committed: Records in the last of them.
         next_free: The chunk that the next exception would get.
@@ -75,7 +77,7 @@ def _model_areas(data: bytes, size: int, chunk: int, origin_size_bytes: int | No
     chunks, stride = size // chunk, chunk // RECORD.size + 1
     possible = LARGEST_DEVICE_BYTES // chunk
     origin_chunks = possible if origin_size_bytes is None else -(-origin_size_bytes // chunk)
-    copies: dict[int, int] = {}
+    records: list[tuple[int, int]] = []
     findings: Counter[str] = Counter()
     next_free, area, index = 2, 0, 0
     while True:
@@ -90,13 +92,14 @@ def _model_areas(data: bytes, size: int, chunk: int, origin_size_bytes: int | No
         findings["into-metadata"] += new < chunks and new % stride == 1
         findings["outside-origin"] += old >= origin_chunks
         if old < possible:
-            findings["duplicate"] += old in copies
-            copies.setdefault(old, 0 if new >= chunks or new % stride == 1 else new)
+            records.append((old, 0 if new >= chunks or new % stride == 1 else new))
         index += 1
         if index == stride - 1:
             area, index = area + 1, 0
     if next_free % stride == 1:
         next_free += 1
+    copies = linux_finds(records)
+    findings["duplicate"] = len(records) - len(copies)
     sectors = chunk // SECTOR_BYTES
     return StoreModel(
         valid=True,
