@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from dmsnap.block.contract import BlockDevice
@@ -23,7 +22,7 @@ from dmsnap.store.format import (
     pack_header,
     unpack_header,
 )
-from dmsnap.store.loading import AreaReader, RecordBatch, TruncatedStore
+from dmsnap.store.loading import AreaReader, TruncatedStore
 from dmsnap.store.prefetch import prefetch_policy
 from dmsnap.store.table import ExceptionTable
 from dmsnap.store.table_builder import TableBuilder
@@ -175,20 +174,10 @@ def open_store(
         return Store(device, header, TableBuilder().build(), 1, 0, FIRST_DATA_CHUNK, ())
     per_area = exceptions_per_area(header.chunk_size_sectors)
     census = RecordCensus(device.name, device.size_bytes, header.chunk_size_sectors, origin_size_bytes)
-    builder = TableBuilder()
     reader = AreaReader(device, header.chunk_size_sectors, policy)
-
-    def take_in(batch: RecordBatch) -> None:
+    builder = TableBuilder(room=reader.most_records)
+    for batch in reader.batches():
         builder.add(*census.judge(batch))
-
-    with ThreadPoolExecutor(1) as beside:  # one batch is worked on while the next one is read
-        work: Future[None] | None = None
-        for batch in reader.batches():
-            if work is not None:
-                work.result()
-            work = beside.submit(take_in, batch)
-        if work is not None:
-            work.result()
     table = builder.build()
     next_free = census.next_free
     if next_free % (per_area + 1) == 1:

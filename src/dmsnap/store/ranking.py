@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dmsnap.store.runs import UIntArray
 
-__all__ = ["Ranking"]
+__all__ = ["Ranking", "sort_pairs"]
 
 _BLOCK = 1 << 18
 
@@ -31,35 +30,36 @@ class Ranking:
         self._count = len(numbers)
         self._bits = np.uint64(max(1, (self._count - 1).bit_length()))
         self._mask = np.uint64((1 << int(self._bits)) - 1)
-        self._numbers: UIntArray | None = None
+        self._sorted: UIntArray | None = None
         if not self._count:
             self._key = np.empty(0, np.uint64)
         elif int(numbers.max()).bit_length() + int(self._bits) <= 64:
             self._key = self._packed(numbers)
             _sort(self._key)
         else:
-            self._numbers = numbers
-            self._key = np.argsort(numbers, kind="stable").astype(np.uint64)
+            order = np.argsort(numbers, kind="stable")
+            self._sorted = numbers[order]
+            self._key = order.astype(np.uint64)
 
-    def values(self, dtype: np.dtype[np.unsignedinteger[Any]]) -> UIntArray:
-        """The numbers in ascending order, as ``dtype``."""
-        if self._numbers is not None:
-            return self.gather(self._numbers)
-        result: UIntArray = np.empty(self._count, dtype)
+    def values(self, *, out: UIntArray) -> UIntArray:
+        """Writes the numbers in ascending order to ``out``, which may be where they came from, and returns it."""
 
         def unpack(begin: int, end: int) -> None:
-            result[begin:end] = self._key[begin:end] >> self._bits
+            if self._sorted is not None:
+                out[begin:end] = self._sorted[begin:end]
+            else:
+                out[begin:end] = self._key[begin:end] >> self._bits
 
         _by_blocks(unpack, self._count)
-        return result
+        return out
 
     def positions(self, begin: int = 0, end: int | None = None) -> npt.NDArray[np.int64]:
         """Where the numbers from rank ``begin`` to ``end`` were."""
         return (self._key[begin:end] & self._mask).view(np.int64)
 
-    def gather(self, others: UIntArray) -> UIntArray:
-        """Other numbers, one for each, in the same order."""
-        result = np.empty(self._count, others.dtype)
+    def gather(self, others: UIntArray, *, out: UIntArray | None = None) -> UIntArray:
+        """Returns other numbers, one for each, in the same order; in ``out``, another array of their type, if given."""
+        result = np.empty(self._count, others.dtype) if out is None else out
 
         def gather(begin: int, end: int) -> None:
             # Every position is in range; "clip" only saves the copy that checking before writing would need.
@@ -78,6 +78,34 @@ class Ranking:
 
         _by_blocks(pack, self._count)
         return key
+
+
+def sort_pairs(first: UIntArray, second: UIntArray) -> bool:
+    """Sorts rows of two arrays in place, by the first, then the second number, if both fit into 64 bits together.
+
+    Returns:
+        Whether they did; else nothing was done.
+    """
+    bits = np.uint64(int(second.max()).bit_length())
+    if int(first.max()).bit_length() + int(bits) > 64:
+        return False
+    key = np.empty(len(first), np.uint64)
+
+    def pack(begin: int, end: int) -> None:
+        block = key[begin:end]
+        np.left_shift(first[begin:end], bits, out=block, dtype=np.uint64)
+        block |= second[begin:end]
+
+    def unpack(begin: int, end: int) -> None:
+        block = key[begin:end]
+        first[begin:end] = block >> bits
+        second[begin:end] = block & mask
+
+    mask = np.uint64((1 << int(bits)) - 1)
+    _by_blocks(pack, len(first))
+    _sort(key)
+    _by_blocks(unpack, len(first))
+    return True
 
 
 def _sort(key: npt.NDArray[np.uint64]) -> None:

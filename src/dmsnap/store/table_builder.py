@@ -1,9 +1,9 @@
 """Builds an exception table from records in the order of the store, in bulk.
 
-The records are kept as runs in the narrowest integers that fit, then sorted once by a single 64-bit key, *origin chunk
-then position*, so that NumPy's vectorised sort of plain numbers does the work and the first of two records for one
-chunk comes first by itself. Peak memory is 16 bytes a run where both devices have less than 2**32 chunks: sorting needs
-the key beside one array, and one array after the other is replaced by its sorted self.
+The records are kept as runs in the narrowest integers that fit, then sorted once by a single 64-bit key, so that
+NumPy's vectorised sort of plain numbers does the work: *origin chunk and COW chunk* where all runs are one chunk and
+were allocated upwards, as kernels do, else *origin chunk and position*. Peak memory is 16 bytes a run where both
+devices have less than 2**32 chunks: the sorted arrays take the places of the unsorted ones, beside the key.
 """
 
 from __future__ import annotations
@@ -12,25 +12,34 @@ import numpy as np
 import numpy.typing as npt
 
 from dmsnap.store.kernel_order import found_by_linux
-from dmsnap.store.ranking import Ranking
+from dmsnap.store.ranking import Ranking, sort_pairs
 from dmsnap.store.runs import UIntArray, expand, run_starts
 from dmsnap.store.table import ExceptionTable
 
 __all__ = ["TableBuilder"]
 
 
+_BLOCK = 1 << 16
+_MOST_SET_ASIDE = 1 << 25
+
+
 class TableBuilder:
     """Takes records batch by batch and makes the table at the end.
+
+    Args:
+        room: How many runs there may be. Memory is set aside for them (up to a bound), and taken only as it is used.
 
     Attributes:
         duplicates: After `build`: how many records were for a chunk that an earlier record already had.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = 0) -> None:
+        room = min(room, _MOST_SET_ASIDE)
         self._runs = 0
-        self._origin: UIntArray = np.empty(0, np.uint32)
-        self._cow: UIntArray = np.empty(0, np.uint32)
+        self._origin: UIntArray = np.empty(room, np.uint32)
+        self._cow: UIntArray = np.empty(room, np.uint32)
         self._length: UIntArray | None = None
+        self._ascending = True  # as kernels allocate: then the COW chunk itself tells the order in the store
         self.duplicates = 0
 
     def add(self, origin: npt.NDArray[np.uint64], cow: npt.NDArray[np.uint64]) -> None:
@@ -50,6 +59,8 @@ class TableBuilder:
         self._cow = _grown(self._cow, begin, end, int(cow.max()))
         self._origin[begin:end] = origin
         self._cow[begin:end] = cow
+        known = self._cow[max(0, begin - 1) : end]
+        self._ascending = self._ascending and bool((known[1:] > known[:-1]).all())
         if length is not None and self._length is None:
             self._length = np.ones(begin, np.uint32)
         if self._length is not None:
@@ -64,29 +75,34 @@ class TableBuilder:
         del self._origin, self._cow, self._length  # so that each array goes as soon as its sorted self is there
         if not len(origin):
             return ExceptionTable(origin, cow, None)
-        narrow = origin.dtype
+        if length is None and self._ascending and sort_pairs(origin, cow):
+            if _any_overlap(origin, None):
+                return self._flattened(origin, cow, None, np.argsort(cow, kind="stable"))
+            return ExceptionTable(origin, cow, None)
         ranking = Ranking(origin)
-        del origin
-        cow = ranking.gather(cow)
+        # The sorted arrays take the places of the unsorted ones: memory that was used once is faster than new memory.
+        if origin.dtype == cow.dtype:
+            origin, cow = cow, ranking.gather(cow, out=origin)
+        else:
+            cow = ranking.gather(cow)
+        origin = ranking.values(out=origin)
         if length is not None:
             length = ranking.gather(length)
-        return self._without_duplicates(ranking.values(narrow), cow, length, ranking)
-
-    def _without_duplicates(
-        self, origin: UIntArray, cow: UIntArray, length: UIntArray | None, ranking: Ranking
-    ) -> ExceptionTable:
-        # In the order of their starts, some neighbours overlap if any runs do.
-        overlap = np.diff(origin) < (1 if length is None else length[:-1])
-        if overlap.any():
-            return self._flattened(origin, cow, length, ranking.positions())
+        if _any_overlap(origin, length):
+            return self._flattened(origin, cow, length, np.argsort(ranking.positions(), kind="stable"))
         return ExceptionTable(origin, cow, length)
 
     def _flattened(
-        self, origin: UIntArray, cow: UIntArray, length: UIntArray | None, order: npt.NDArray[np.int64]
+        self, origin: UIntArray, cow: UIntArray, length: UIntArray | None, back: npt.NDArray[np.intp]
     ) -> ExceptionTable:
-        """Resolves runs that overlap: single chunks in their first order, one for each chunk, joined again."""
-        back = np.empty(len(order), np.intp)
-        back[order] = np.arange(len(order))
+        """Resolves runs that overlap: single chunks, one for each chunk, sorted and joined again.
+
+        Args:
+            origin: As sorted, like the next two.
+            cow: See `ExceptionTable`.
+            length: See `ExceptionTable`.
+            back: The order that brings the runs back into that of the store.
+        """
         # Wide, since the end of a run may need more bits than its start.
         chunks, copies = origin[back].astype(np.uint64), cow[back].astype(np.uint64)
         if length is not None:
@@ -103,6 +119,15 @@ class TableBuilder:
         for runs in singles.build().batches():
             joined.add(runs.origin.view(np.uint64), runs.cow.view(np.uint64))
         return joined.build()
+
+
+def _any_overlap(origin: UIntArray, length: UIntArray | None) -> bool:
+    """Whether any runs overlap: in the order of their starts, some neighbours do then."""
+    for begin in range(0, len(origin) - 1, _BLOCK):
+        gaps = np.diff(origin[begin : begin + _BLOCK + 1])
+        if (gaps < (1 if length is None else length[begin : begin + len(gaps)])).any():
+            return True
+    return False
 
 
 def _trimmed(array: UIntArray, used: int) -> UIntArray:
