@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dmsnap.block import BadRequest, CannotOpen, FileDevice, IOFailed
+from dmsnap.block import BadRequest, CannotOpen, FileDevice, IOFailed, positioned
 from dmsnap.block import file as file_module
 from dmsnap.block import medium as medium_module
 
@@ -199,3 +199,22 @@ def test_a_full_filesystem_fails_the_write(path: Path) -> None:
         os.close(full)
         with pytest.raises(IOFailed, match=r"no space left on device \(make room"):
             device.write_at(0, bytes(512))
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_what_is_to_be_flushed_later_is_begun_with_each_write_where_the_system_can(tmp_path, monkeypatch, offered):
+    asked = []
+
+    def sync_file_range(fd, offset, length, flags):
+        asked.append((offset.value, length.value, flags))
+        return 0
+
+    monkeypatch.setattr(positioned, "_from_c_library", lambda *names: sync_file_range if offered else None)
+    path = tmp_path / "image"
+    path.write_bytes(bytes(8192))
+    with FileDevice(path, writable=True, flushed_later=True) as device:
+        device.write_at(512, b"a" * 1024)
+        device.write_at(4096, b"b" * 512)
+        device.flush()
+    assert asked == ([(512, 1024, 2), (4096, 512, 2)] if offered else [])
+    assert path.read_bytes() == (bytes(512) + b"a" * 1024).ljust(4096, b"\0") + (b"b" * 512).ljust(4096, b"\0")

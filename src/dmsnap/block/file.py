@@ -16,7 +16,7 @@ from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BlockDevice, Extent, ExtentKind, IOFailed, ReadRequest
 from dmsnap.block.extents import joined
 from dmsnap.block.medium import logical_block_size, medium_size, open_medium, printable
-from dmsnap.block.positioned import preadv, punch_hole, pwrite
+from dmsnap.block.positioned import preadv, punch_hole, pwrite, start_writeback
 from dmsnap.block.readers import ReaderThreads, StartedRead
 
 __all__ = ["FileDevice"]
@@ -54,6 +54,8 @@ class FileDevice(BlockDevice):
     Args:
         path: Of the file or block device; symbolic links are followed, as those in ``/dev/mapper`` must be.
         writable: Also open for writing; otherwise the descriptor itself cannot write.
+        flushed_later: What is written once and flushed at the end: the system is asked to begin with each write at
+            once, so that the flush finds little left to do.
 
     Attributes:
         path: As given.
@@ -62,10 +64,11 @@ class FileDevice(BlockDevice):
         CannotOpen: Missing, not permitted, or neither a file nor a block device.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, writable: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, writable: bool = False, flushed_later: bool = False) -> None:
         self.path = os.fspath(path)
         self.name = printable(self.path)
         self.read_only = not writable
+        self._flushed_later = flushed_later
         self._fd = open_medium(self.path, writable=writable)
         self.logical_block_size_bytes = logical_block_size(self._fd)
         self._file_bytes = 0
@@ -164,6 +167,7 @@ class FileDevice(BlockDevice):
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def _write_at(self, offset: int, view: memoryview) -> None:
+        begin = offset
         while view:
             try:
                 done = pwrite(self._fd, view, offset)
@@ -171,6 +175,8 @@ class FileDevice(BlockDevice):
                 raise self._failed("write", offset, error) from error
             view = view[done:]
             offset += done
+        if self._flushed_later:
+            start_writeback(self._fd, begin, offset - begin)
 
     def _zero(self, offset: int, length: int) -> None:
         if not self._punch("zero", offset, length):

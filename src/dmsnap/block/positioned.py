@@ -8,11 +8,13 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 
-__all__ = ["preadv", "punch_hole", "pwrite"]
+__all__ = ["preadv", "punch_hole", "pwrite", "start_writeback"]
 
 # linux/falloc.h
 FALLOC_FL_KEEP_SIZE = 0x01
 FALLOC_FL_PUNCH_HOLE = 0x02
+# linux/fs.h
+SYNC_FILE_RANGE_WRITE = 0x02
 
 _seek_lock = threading.Lock()
 
@@ -46,17 +48,17 @@ pwrite: Callable[[int, memoryview, int], int] = getattr(os, "pwrite", _seek_and_
 
 
 @cache
-def _fallocate() -> Callable[[int, int, int, int], int] | None:
-    """Finds the C library's fallocate with 64-bit offsets (Python offers none that can punch)."""
+def _from_c_library(*names: str) -> Callable[..., int] | None:
+    """Finds the first of some functions in the C library, for what Python does not offer itself."""
     import ctypes
 
     try:
         library = ctypes.CDLL(None, use_errno=True)
-        call = getattr(library, "fallocate64", None) or library.fallocate  # musl has only the latter, 64-bit too
-    except (AttributeError, OSError, TypeError):
+    except (OSError, TypeError):
         return None
-    call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    call.restype = ctypes.c_int
+    call = next((getattr(library, name) for name in names if hasattr(library, name)), None)
+    if call is not None:
+        call.restype = ctypes.c_int
     return call
 
 
@@ -71,13 +73,26 @@ def punch_hole(fd: int, offset: int, length: int) -> bool:
     """
     import ctypes
 
-    call = _fallocate()
+    call = _from_c_library("fallocate64", "fallocate")  # musl has only the latter, 64-bit too
     if call is None:
         return False
-    while call(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length):
+    mode, start, count = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, ctypes.c_int64(offset), ctypes.c_int64(length)
+    while call(fd, mode, start, count):
         number = ctypes.get_errno()
         if number in (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV):
             return False
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number))
     return True
+
+
+def start_writeback(fd: int, offset: int, length: int) -> None:
+    """Asks the system to begin writing a range to the medium, and does not wait: a hint that makes a later sync short.
+
+    It is no sync: see sync_file_range(2). Nothing happens where the system lacks it.
+    """
+    import ctypes
+
+    call = _from_c_library("sync_file_range")
+    if call is not None:
+        call(fd, ctypes.c_int64(offset), ctypes.c_int64(length), SYNC_FILE_RANGE_WRITE)

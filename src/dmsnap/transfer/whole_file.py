@@ -46,7 +46,7 @@ def whole_file(path: str, size_bytes: int, *, sync: bool = True) -> Iterator[Fil
     name = os.path.join(folder, f".dmsnap-{os.urandom(8).hex()}.part")
     try:
         _make(name, size_bytes, like=final)
-        with FileDevice(name, writable=True) as device:
+        with FileDevice(name, writable=True, flushed_later=sync) as device:
             yield device
             if sync:
                 device.flush()
