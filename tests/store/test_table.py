@@ -7,10 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmsnap.store import ranking
+from dmsnap.store import overlaps, ranking
 from dmsnap.store import table as table_module
 from dmsnap.store.table_builder import TableBuilder
 from dmsnap.testing.linux_runs import linux_finds
+
+
+@pytest.fixture(scope="module", params=[5, 1 << 16], ids=["small-blocks", "usual-blocks"])
+def block(request):
+    """Work is cut to blocks: the cuts must not show."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overlaps, "_BLOCK", request.param)
+        patch.setattr(ranking, "_BLOCK", request.param)
+        yield
 
 
 def build(*batches):
@@ -42,6 +51,7 @@ one_batch = st.lists(pieces, min_size=1, max_size=8).map(lambda parts: list(chai
 batches = st.lists(one_batch, max_size=5)
 
 
+@pytest.mark.usefixtures("block")
 @given(batches)
 def test_every_question_has_the_same_answer(batches):
     records = [pair for batch in batches for pair in batch]
@@ -56,6 +66,7 @@ def test_every_question_has_the_same_answer(batches):
                 assert table.lookup(near) == model.get(near)
 
 
+@pytest.mark.usefixtures("block")
 @given(batches, chunk, st.integers(0, 50))
 def test_a_range_is_answered_with_its_runs_clipped(batches, first, length):
     table, _ = build(*batches)

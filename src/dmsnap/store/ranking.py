@@ -53,9 +53,9 @@ class Ranking:
         _by_blocks(unpack, self._count)
         return out
 
-    def positions(self, begin: int = 0, end: int | None = None) -> npt.NDArray[np.int64]:
-        """Where the numbers from rank ``begin`` to ``end`` were."""
-        return (self._key[begin:end] & self._mask).view(np.int64)
+    def positions(self, ranks: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
+        """Where the numbers of some ranks were."""
+        return (self._key[ranks] & self._mask).view(np.int64)
 
     def gather(self, others: UIntArray, *, out: UIntArray | None = None) -> UIntArray:
         """Returns other numbers, one for each, in the same order; in ``out``, another array of their type, if given."""
@@ -63,7 +63,7 @@ class Ranking:
 
         def gather(begin: int, end: int) -> None:
             # Every position is in range; "clip" only saves the copy that checking before writing would need.
-            np.take(others, self.positions(begin, end), out=result[begin:end], mode="clip")
+            np.take(others, self.positions(slice(begin, end)), out=result[begin:end], mode="clip")
 
         _by_blocks(gather, self._count)
         return result

@@ -8,10 +8,14 @@ devices have less than 2**32 chunks: the sorted arrays take the places of the un
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from dmsnap.store.kernel_order import found_by_linux
+from dmsnap.store.overlaps import any_overlap, touched_by_overlaps
 from dmsnap.store.ranking import Ranking, sort_pairs
 from dmsnap.store.runs import UIntArray, expand, run_starts
 from dmsnap.store.table import ExceptionTable
@@ -19,7 +23,6 @@ from dmsnap.store.table import ExceptionTable
 __all__ = ["TableBuilder"]
 
 
-_BLOCK = 1 << 16
 _MOST_SET_ASIDE = 1 << 25
 
 
@@ -76,9 +79,7 @@ class TableBuilder:
         if not len(origin):
             return ExceptionTable(origin, cow, None)
         if length is None and self._ascending and sort_pairs(origin, cow):
-            if _any_overlap(origin, None):
-                return self._flattened(origin, cow, None, np.argsort(cow, kind="stable"))
-            return ExceptionTable(origin, cow, None)
+            return self._settled(origin, cow, None, lambda runs: cow[runs])
         ranking = Ranking(origin)
         # The sorted arrays take the places of the unsorted ones: memory that was used once is faster than new memory.
         if origin.dtype == cow.dtype:
@@ -88,46 +89,42 @@ class TableBuilder:
         origin = ranking.values(out=origin)
         if length is not None:
             length = ranking.gather(length)
-        if _any_overlap(origin, length):
-            return self._flattened(origin, cow, length, np.argsort(ranking.positions(), kind="stable"))
-        return ExceptionTable(origin, cow, length)
+        return self._settled(origin, cow, length, ranking.positions)
 
-    def _flattened(
-        self, origin: UIntArray, cow: UIntArray, length: UIntArray | None, back: npt.NDArray[np.intp]
+    def _settled(
+        self,
+        origin: UIntArray,
+        cow: UIntArray,
+        length: UIntArray | None,
+        position: Callable[[npt.NDArray[np.intp]], npt.NDArray[Any]],
     ) -> ExceptionTable:
-        """Resolves runs that overlap: single chunks, one for each chunk, sorted and joined again.
+        """Makes the table of sorted runs; where they overlap, one record for each chunk is chosen.
 
         Args:
-            origin: As sorted, like the next two.
+            origin: As in the table, like the next two.
             cow: See `ExceptionTable`.
             length: See `ExceptionTable`.
-            back: The order that brings the runs back into that of the store.
+            position: Numbers that ascend as the given runs lie in the store.
         """
+        if not any_overlap(origin, length):
+            return ExceptionTable(origin, cow, length)
+        touched = touched_by_overlaps(origin, length)
+        runs = np.flatnonzero(touched)
+        runs = runs[np.argsort(position(runs), kind="stable")]
         # Wide, since the end of a run may need more bits than its start.
-        chunks, copies = origin[back].astype(np.uint64), cow[back].astype(np.uint64)
+        chunks, copies = origin[runs].astype(np.uint64), cow[runs].astype(np.uint64)
         if length is not None:
-            length = length[back]
-            lost = np.repeat(copies == 0, length)
-            chunks, copies = expand(chunks, length), expand(copies, length)
+            lost = np.repeat(copies == 0, length[runs])
+            chunks, copies = expand(chunks, length[runs]), expand(copies, length[runs])
             copies[lost] = 0
         records = len(chunks)
         chunks, copies = found_by_linux(chunks, copies)
         self.duplicates = records - len(chunks)
-        singles = TableBuilder()
-        singles._append(chunks, copies, None)
-        joined = TableBuilder()
-        for runs in singles.build().batches():
-            joined.add(runs.origin.view(np.uint64), runs.cow.view(np.uint64))
-        return joined.build()
-
-
-def _any_overlap(origin: UIntArray, length: UIntArray | None) -> bool:
-    """Whether any runs overlap: in the order of their starts, some neighbours do then."""
-    for begin in range(0, len(origin) - 1, _BLOCK):
-        gaps = np.diff(origin[begin : begin + _BLOCK + 1])
-        if (gaps < (1 if length is None else length[begin : begin + len(gaps)])).any():
-            return True
-    return False
+        ascending = np.argsort(chunks)
+        whole = TableBuilder(room=len(origin))
+        whole._append(origin[~touched], cow[~touched], None if length is None else length[~touched])
+        whole.add(chunks[ascending], copies[ascending])
+        return whole.build()
 
 
 def _trimmed(array: UIntArray, used: int) -> UIntArray:
