@@ -70,21 +70,23 @@ def test_a_wrong_output_would_be_seen() -> None:
     assert steps("$ one\n1\n$ two\n") == [("one", "1\n"), ("two", "")]
 
 
-def documented_fields(verb: str) -> list[str]:
-    """The first column of a verb's table in docs/json.md."""
+def documented_fields(title: str) -> list[str]:
+    """The first column of a section's table in docs/json.md."""
     text = (ROOT / "docs/json.md").read_text("utf-8")
-    section = text.split(f"## `dmsnap {verb} ")[1].split("\n## ")[0]
+    section = re.split("\n##+ ", text.split(f"## {title}")[1])[0]
     return re.findall(r"^\| `(\w+)` ", section, re.MULTILINE)
 
 
 def test_every_json_field_is_documented() -> None:
     import dmsnap
+    from dmsnap.store import Finding
     from dmsnap.target.table import Activation
     from dmsnap.transfer.changes import ChangedRange
 
-    assert documented_fields("info") == [field.name for field in dataclasses.fields(dmsnap.StoreInfo)]
-    assert documented_fields("map") == list(ChangedRange._fields)
-    assert documented_fields("table") == list(Activation._fields)
+    assert documented_fields("`dmsnap info ") == [field.name for field in dataclasses.fields(dmsnap.StoreInfo)]
+    assert documented_fields("A finding") == [field.name for field in dataclasses.fields(Finding)]
+    assert documented_fields("`dmsnap map ") == list(ChangedRange._fields)
+    assert documented_fields("`dmsnap table ") == list(Activation._fields)
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

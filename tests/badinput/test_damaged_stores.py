@@ -72,7 +72,7 @@ class TestReadable:
             said = dmsnap.info(store, origin=origin)
         assert said.exceptions == damage.exceptions
         if damage.says:
-            assert any(damage.says in line for line in said.findings)
+            assert any(damage.says in finding.message for finding in said.findings)
         else:
             assert said.findings == ()
 
@@ -82,7 +82,7 @@ class TestReadable:
         assert (outcome.status, outcome.stderr) == (0, "")
         said = json.loads(outcome.stdout)
         assert said["exceptions"] == damage_of(store).exceptions
-        assert any(damage_of(store).says in line for line in said["findings"] or [""])
+        assert any(damage_of(store).says in line for line in [f["message"] for f in said["findings"]] or [""])
 
     def test_whatever_can_be_had_is_read(self, store, origin, unchanged):
         damage = damage_of(store)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from dmsnap.block.contract import SECTOR_BYTES, BlockDevice
 from dmsnap.errors import DmsnapError
 from dmsnap.library.opening import Source, open_origin_and_store, open_store_of, path_of
+from dmsnap.store import Finding
 from dmsnap.target.status import status_words, store_status
 from dmsnap.target.table import Activation, activation
 
@@ -40,7 +41,7 @@ class StoreInfo:
         status: The kernel's status words.
         changed_bytes: Bytes of the origin that differ (`exceptions` in bytes, not clipped to the origin's end).
         physical_bytes: What a COW file really takes on its disk; None for anything but a file.
-        findings: What is odd in the store, one line each; empty for a sound store.
+        findings: What is odd in the store; empty for a sound one.
     """
 
     name: str
@@ -58,11 +59,11 @@ class StoreInfo:
     status: str
     changed_bytes: int
     physical_bytes: int | None
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, object]:
         """Returns the fields under the same names, as JSON types; names and meanings are stable."""
-        return asdict(self) | {"findings": list(self.findings)}
+        return asdict(self) | {"findings": [asdict(finding) for finding in self.findings]}
 
 
 def info(cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto") -> StoreInfo:
@@ -89,7 +90,7 @@ def info(cow: Source, *, origin: Source | None = None, prefetch: str | int = "au
             status=str(words),
             changed_bytes=len(store.table) * store.chunk_size_bytes,
             physical_bytes=_physical_bytes(store.device),
-            findings=tuple(finding.message for finding in store.findings),
+            findings=store.findings,
         )
 
 

@@ -62,7 +62,7 @@ def facts(store: StoreInfo) -> list[tuple[str, str]]:
 
 def findings(store: StoreInfo) -> list[str]:
     """What is wrong with a store, one harmless line each."""
-    return [printable(line) for line in store.findings]
+    return [printable(finding.message) for finding in store.findings]
 
 
 def print_table(store: StoreInfo) -> None:
