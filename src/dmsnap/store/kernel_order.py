@@ -10,7 +10,8 @@ Only stores damaged by a race in old kernels (mended in 2.6.28 or so) have such 
 
 from __future__ import annotations
 
-from itertools import pairwise
+from heapq import heappop, heappush
+from itertools import count, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,8 @@ __all__ = ["found_by_linux"]
 Chunks = npt.NDArray[np.uint64]
 
 _GROUP_SHIFT = np.uint64(8)
-_MOST_IN_A_GROUP = 1 << 16
-"""A group with more records, where Linux would be busy for hours, is garbage: there the first record counts."""
+_MOST_IN_A_GROUP = 1 << 12
+"""A group of 256 chunks with more records is garbage: there the first record of a chunk counts."""
 
 
 def found_by_linux(origin: Chunks, cow: Chunks) -> tuple[Chunks, Chunks]:
@@ -51,27 +52,47 @@ def found_by_linux(origin: Chunks, cow: Chunks) -> tuple[Chunks, Chunks]:
 
 def _in_one_group(origin: list[int], cow: list[int]) -> dict[int, int]:
     """The COW chunk that is found for each origin chunk of one group."""
-    starting: dict[int, list[list[int]]] = {}  # runs, [first COW chunk, length], by first origin chunk, in list order
-    ending: dict[tuple[int, int], list[int]] = {}  # the same runs by the record that would continue them
-    for record in dict.fromkeys(zip(origin, cow, strict=True)):  # a record that comes again says nothing new
-        old, new = record
-        run = ending.pop(record, None)
+    starting: dict[int, list[_Run]] = {}  # by first origin chunk, in the order of the kernel's list
+    ending: dict[tuple[int, int], list[tuple[int, int, _Run]]] = {}  # heaps, by the record that would continue a run
+    places = count()
+    for old, new in zip(origin, cow, strict=True):
+        run = _first_in_list(ending.get((old, new)))
         if run is not None:
-            run[1] += 1
+            run.length += 1
         else:
             behind = starting.get(old + 1)
-            if behind and behind[0][0] == new + 1:
+            if behind and behind[0].cow == new + 1:
                 run = behind.pop(0)
-                run[0] = new
-                run[1] += 1
-                starting.setdefault(old, []).append(run)
-                continue
-            run = [new, 1]
+                run.cow = new
+                run.length += 1
+            else:
+                run = _Run(new)
+            run.first, run.place = old, next(places)
             starting.setdefault(old, []).append(run)
-        ending[old + 1, new + 1] = run
+        heappush(ending.setdefault((run.first + run.length, run.cow + run.length), []), (run.first, run.place, run))
     found: dict[int, int] = {}
-    for old in sorted(starting):
-        for new, length in starting[old]:
-            for step in range(length):
-                found.setdefault(old + step, new + step if new else 0)
+    for first in sorted(starting):
+        for run in starting[first]:
+            for step in range(run.length):
+                found.setdefault(first + step, run.cow + step if run.cow else 0)
     return found
+
+
+class _Run:
+    """A run, and its place among those that begin at the same chunk."""
+
+    __slots__ = ("cow", "first", "length", "place")
+
+    def __init__(self, cow: int) -> None:
+        self.cow = cow
+        self.length = 1
+        self.first = self.place = 0
+
+
+def _first_in_list(candidates: list[tuple[int, int, _Run]] | None) -> _Run | None:
+    """Takes the run that the kernel would meet first, passing over what was said of runs before they grew in front."""
+    while candidates:
+        first, place, run = heappop(candidates)
+        if (run.first, run.place) == (first, place):
+            return run
+    return None
