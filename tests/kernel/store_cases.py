@@ -64,6 +64,7 @@ def odd() -> Iterator[LoadCase]:
     yield built("duplicate-joins-before", [(5, 9), (6, 3), (5, 2)])
     yield built("duplicate-of-a-run", [(4, 2), (5, 3), (6, 4), (5, 7)])
     yield built("duplicate-before-a-run", [(5, 7), (4, 2), (5, 3), (6, 4)])
+    yield built("duplicate-again", [(1, 8), (1, 5), (0, 4), (1, 5)])
     yield built("outside", [(5, 1000), (6, 2)])
     yield built("outside-first-chunk", [(5, COW_CHUNKS), (6, 2)])
     yield built("outside-in-partial-chunk", [(5, COW_CHUNKS), (6, 2)])._replace(cow_sectors=COW_CHUNKS * CHUNK + 5)
