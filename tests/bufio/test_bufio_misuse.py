@@ -4,6 +4,7 @@ import pytest
 from bufio_devices import GateDevice
 
 from dmsnap import errors
+from dmsnap.block import BadRequest, MemoryDevice
 from dmsnap.bufio import BufferLeaked, BufioClient, BufioMisuse
 
 BLOCK = 4096
@@ -163,3 +164,21 @@ def test_use_after_close(device, call):
     client.close()
     with pytest.raises(BufioMisuse, match="after close"):
         ({**BLOCKING_CALLS, "get": lambda client: client.get(0)})[call](client)
+
+
+@pytest.mark.parametrize(("block", "count"), [(-1, 1), (0, 17), (15, 2), (0, -1)])
+def test_a_discard_that_reaches_outside_is_refused_and_touches_nothing(block, count):
+    device = MemoryDevice(b"\xee" * 32 * 512)
+    with BufioClient(device, 512, start_sectors=16) as client:
+        with pytest.raises(BadRequest):
+            client.discard(block, count)
+        client.discard(15, 1)
+    assert device.read_at(0, 31 * 512) == b"\xee" * 31 * 512
+
+
+def test_a_client_starts_on_its_device():
+    device = MemoryDevice(32 * 512)
+    with pytest.raises(BadRequest, match="before its device"):
+        BufioClient(device, 512, start_sectors=-8)
+    with BufioClient(device, 512) as client, pytest.raises(BadRequest):
+        client.set_sector_offset(-1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections import Counter
 
 import pytest
 from snapshot_parts import Parts, random_parts, store_in_memory
 
-from dmsnap.block import BadRequest, BlockDevice, Extent, ExtentKind
+from dmsnap.block import BadRequest, BlockDevice, DeviceClosed, Extent, ExtentKind
 from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.wrap import DelayDevice, LogDevice
 from dmsnap.store import BadChunkSize, create_store, open_store
@@ -204,3 +205,18 @@ def test_close_waits_for_reads_but_leaves_the_devices_open() -> None:
     assert completion.done
     assert view == b"o" * CHUNK
     assert not origin.closed
+
+
+def test_when_one_device_refuses_to_start_nothing_goes_on_in_the_callers_memory() -> None:
+    origin, cow = DelayDevice(MemoryDevice(b"\x11" * 8 * 512), 0.05), MemoryDevice(64 * 512)
+    create_store(cow, 1)
+    cow.write_at(512, struct.pack("<QQ", 1, 2).ljust(512, b"\0"))
+    snapshot = SnapshotDevice(origin, open_store(cow))
+    cow.close()
+    memory = bytearray(4 * 512)
+    with pytest.raises(DeviceClosed):
+        snapshot.start_reads([(0, memoryview(memory))])
+    before = bytes(memory)
+    snapshot.close()
+    origin.close()
+    assert bytes(memory) == before

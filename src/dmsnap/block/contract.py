@@ -111,9 +111,7 @@ class BlockDevice(ABC):
             DeviceClosed: The device was closed.
             IOFailed: The medium failed.
         """
-        view = memoryview(buffer)
-        if view.itemsize != 1:
-            view = view.cast("B")
+        view = _as_bytes(buffer)
         self._check(offset, view.nbytes)
         if view.nbytes:
             self._read_into(offset, view)
@@ -136,19 +134,27 @@ class BlockDevice(ABC):
         What is already at hand (page cache, memory) is copied at once and its completion is done on return.
 
         Raises:
-            BadRequest: A request is out of range or misaligned; then none was started.
+            BadRequest: A request is out of range or misaligned, or its memory is not a row of bytes; then none was
+                started.
             DeviceClosed: The device was closed.
         """
         if self.closed:
             self._refuse_closed()
         mask = self.logical_block_size_bytes - 1
         size = self._checked_size_bytes
+        empty = False
         for offset, view in requests:
             length = view.nbytes
             if offset < 0 or offset + length > size or (offset | length) & mask:
                 self._check(offset, length)
                 size = self._checked_size_bytes
-        return self._start_reads(requests)
+            if view.itemsize != 1 or view.ndim != 1:
+                raise BadRequest(f"{self.name}: memory for a started read is not a row of bytes", hint="use cast('B')")
+            empty = empty or not length
+        if not empty:
+            return self._start_reads(requests)
+        started = iter(self._start_reads([request for request in requests if request[1]]))
+        return [next(started) if view else COMPLETED for _, view in requests]
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -158,9 +164,7 @@ class BlockDevice(ABC):
         Raises:
             BadRequest, DeviceClosed, ReadOnlyDevice, IOFailed: As their names say.
         """
-        view = memoryview(data)
-        if view.itemsize != 1:
-            view = view.cast("B")
+        view = _as_bytes(data)
         self._check_write(offset, view.nbytes)
         if view.nbytes:
             self._write_at(offset, view)
@@ -206,8 +210,8 @@ class BlockDevice(ABC):
     def close(self) -> None:
         """Waits for started reads and lets go of the medium; a second call does nothing.
 
-        Not to be called while another thread is inside a request that waits; started reads may be in flight. It does
-        not flush.
+        Not to be called while another thread is inside a request that waits, nor from a completion's callback, which
+        would wait for itself; started reads may be in flight. It does not flush.
         """
         if not self.closed:
             self.closed = True
@@ -287,3 +291,9 @@ class BlockDevice(ABC):
 
     def _refuse_closed(self) -> NoReturn:
         raise DeviceClosed(f"{self.name}: is closed", device=self.name)
+
+
+def _as_bytes(memory: bytes | bytearray | memoryview) -> memoryview:
+    """A row of bytes over memory of any shape and item type; it must be contiguous."""
+    view = memoryview(memory)
+    return view if view.itemsize == 1 and view.ndim == 1 else view.cast("B")

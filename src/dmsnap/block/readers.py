@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 from dmsnap.block.completion import Completion
-from dmsnap.errors import DmsnapError
 
 __all__ = ["ReaderThreads", "StartedRead"]
 
@@ -19,6 +18,7 @@ class ReaderThreads:
     """Daemon threads that run blocking reads and finish their completions.
 
     No thread exists until the first read is handed over; then one a read, up to ``depth``, that stay until `close`.
+    Where the system refuses threads, those that run do all the reads; without any, the caller waits.
 
     Args:
         read_into: The blocking read: byte offset, buffer.
@@ -36,16 +36,16 @@ class ReaderThreads:
         self._lock = threading.Lock()
 
     def start(self, reads: Sequence[StartedRead]) -> None:
-        """Queues reads and returns at once."""
+        """Queues reads and returns at once; only when the system gives not one thread, the reads are done first."""
         with self._lock:
             self._outstanding += len(reads)
-            missing = min(self._depth, self._outstanding) - len(self._threads)
-            for _ in range(missing):
-                thread = threading.Thread(target=self._run, name=f"{self._name}-reader", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            self._start_threads(min(self._depth, self._outstanding))
+            in_place = not self._threads
         for read in reads:
-            self._queue.put(read)
+            if in_place:
+                self._finish(read)
+            else:
+                self._queue.put(read)
 
     def close(self) -> None:
         """Waits until every started read is finished and the threads have ended."""
@@ -57,17 +57,27 @@ class ReaderThreads:
             if thread is not threading.current_thread():  # a completion's callback may close the device
                 thread.join()
 
+    def _start_threads(self, wanted: int) -> None:
+        while len(self._threads) < wanted:
+            thread = threading.Thread(target=self._run, name=f"{self._name}-reader", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more to give: fewer have to do
+                return
+            self._threads.append(thread)
+
     def _run(self) -> None:
         while (read := self._queue.get()) is not None:
-            completion, offset, view = read
-            error: Exception | None = None
-            try:
-                self._read_into(offset, view)
-            except DmsnapError as failure:
-                error = failure
-            except Exception as failure:  # noqa: BLE001 - whatever it is, the one who waits must hear of it
-                error = failure
-            with self._lock:
-                self._outstanding -= 1
-            completion.finish(error)
-            del read, completion, view, error  # an idle thread must not keep the caller's buffer alive
+            self._finish(read)
+            del read  # an idle thread must not keep the caller's buffer alive
+
+    def _finish(self, read: StartedRead) -> None:
+        completion, offset, view = read
+        error: Exception | None = None
+        try:
+            self._read_into(offset, view)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the one who waits must hear of it
+            error = failure
+        with self._lock:
+            self._outstanding -= 1
+        completion.finish(error)

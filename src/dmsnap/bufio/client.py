@@ -1,7 +1,10 @@
 """The client: a cache of fixed-size blocks of one device, after Linux dm-bufio (as of Linux 6.17).
 
-Two things differ from Linux on purpose. Memory is what the client's own limit allows, where Linux shares 2 % of the
-machine's; and `BufioClient.discard` converts its length properly where Linux adds the client's start to it.
+What differs from Linux on purpose: memory is what the client's own limit allows, where Linux shares 2 % of the
+machine's; `BufioClient.set_minimum_buffers` works, as it did to Linux 6.3; `BufioClient.discard` converts its length
+properly where Linux adds the client's start to it, and refuses what lies outside, as `BufioClient.read` does. The
+variants of read and prefetch with an I/O priority are missing, since a block device here has no priorities, and so is
+``release_move``, which Linux has given up.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from dmsnap.bufio.counters import Counters, Trace
 from dmsnap.bufio.memory import BlockMemory
 from dmsnap.bufio.misuse import BufferLeaked, BufioMisuse, callback_threads, refuse_in_callback
 from dmsnap.bufio.reading import Reader
-from dmsnap.bufio.state import ClientState
+from dmsnap.bufio.state import ClientState, start_in_bytes
 from dmsnap.bufio.writeback import Writeback
 
 __all__ = ["DEFAULT_CACHE_BYTES", "BufioClient"]
@@ -76,7 +79,7 @@ class BufioClient:
         state = ClientState(
             device,
             block_size_bytes,
-            start_sectors * SECTOR_BYTES,
+            start_in_bytes(start_sectors),
             BlockMemory(block_size_bytes, limit, reserved_buffers),
             trace,
         )
@@ -290,11 +293,14 @@ class BufioClient:
         """Tells the device that ``count`` blocks from ``block`` are not needed. What is cached stays as it is.
 
         Raises:
-            BadRequest, IOFailed, ReadOnlyDevice: From the device.
+            BadRequest: The blocks are not all on the device.
+            IOFailed, ReadOnlyDevice: From the device.
             BufioMisuse: Called inside a callback, or after `close`.
         """
         refuse_in_callback("discard")
         self._state.check_open()
+        if block < 0 or count < 0 or block + count > self.device_size_blocks:
+            raise BadRequest(f"bufio discard of {count} blocks from {block}, of {self.device_size_blocks}", block=block)
         start_bytes = self._state.start_bytes
         self.device.discard(start_bytes + block * self.block_size_bytes, count * self.block_size_bytes)
 
@@ -329,12 +335,14 @@ class BufioClient:
         """Sets where block 0 begins. What is cached stays as it is: `reset` first.
 
         Raises:
+            BadRequest: It is negative.
             BufioMisuse: I/O is running.
         """
+        start_bytes = start_in_bytes(start_sectors)
         with self._lock:
             if self._counters.in_flight or self._counters.writes_in_flight:
                 raise BufioMisuse("bufio sector offset changed while I/O is running")
-            self._state.start_bytes = start_sectors * SECTOR_BYTES
+            self._state.start_bytes = start_bytes
 
     def reset(self) -> None:
         """Writes what is dirty, waits for all I/O, and drops every buffer. Write errors are lost: `write_dirty` first.

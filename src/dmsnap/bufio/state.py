@@ -6,14 +6,14 @@ import threading
 from time import perf_counter
 from typing import NoReturn
 
-from dmsnap.block.contract import BlockDevice
+from dmsnap.block.contract import SECTOR_BYTES, BadRequest, BlockDevice
 from dmsnap.bufio.buffer import Buffer
 from dmsnap.bufio.cache import Cache
 from dmsnap.bufio.counters import Counters, Trace
 from dmsnap.bufio.memory import BlockMemory
 from dmsnap.bufio.misuse import BufioMisuse
 
-__all__ = ["ClientState"]
+__all__ = ["ClientState", "start_in_bytes"]
 
 
 class ClientState:
@@ -145,3 +145,14 @@ class ClientState:
             self._freed.wait()
         finally:
             self.sleepers -= 1
+
+
+def start_in_bytes(start_sectors: int) -> int:
+    """Where a client begins on its device.
+
+    Raises:
+        BadRequest: Before it.
+    """
+    if start_sectors < 0:
+        raise BadRequest(f"a bufio client cannot start {-start_sectors} sectors before its device")
+    return start_sectors * SECTOR_BYTES

@@ -113,8 +113,13 @@ class SnapshotDevice(BlockDevice):
         if not self._valid:
             return super()._start_reads(requests)
         plans = [self._plan(offset, view) for offset, view in requests]
-        origin = iter(self.origin.start_reads([part for plan in plans for part in plan.origin]))
-        cow = iter(self._cow.start_reads([part for plan in plans for part in plan.cow]))
+        below = self.origin.start_reads([part for plan in plans for part in plan.origin])
+        try:
+            above = self._cow.start_reads([part for plan in plans for part in plan.cow])
+        except BaseException:  # none was started, the caller is to know: so none may go on
+            _wait_for(below)
+            raise
+        origin, cow = iter(below), iter(above)
         completions = [
             Completion.failed(plan.error)
             if plan.error is not None
@@ -173,9 +178,7 @@ class SnapshotDevice(BlockDevice):
         return
 
     def _close(self) -> None:
-        for completion in list(self._started):
-            with contextlib.suppress(Exception):  # an error is for whoever waits for the read
-                completion.wait()
+        _wait_for(list(self._started))
 
     # -- errors -------------------------------------------------------------------------------------------------------
 
@@ -187,6 +190,12 @@ class SnapshotDevice(BlockDevice):
             origin_chunk=chunk,
             cow_offset_bytes=at,
         )
+
+
+def _wait_for(reads: Sequence[Completion]) -> None:
+    for completion in reads:
+        with contextlib.suppress(Exception):  # an error is for whoever waits for the read
+            completion.wait()
 
 
 def refuse_invalid(store: Store) -> None:

@@ -139,9 +139,28 @@ class DeviceContract(ABC):
             for memory in (bytearray(SIZE), array("Q", bytes(SIZE))):
                 device.read_into(0, memoryview(memory))
                 assert bytes(memory) == CONTENT, type(memory)
+            square = memoryview(bytearray(SIZE)).cast("B", (4, SIZE // 4))
+            device.read_into(0, square)
+            assert square.tobytes() == CONTENT
             plain = bytearray(SIZE)
             device.read_into(0, plain)
             assert plain == CONTENT
+
+    def test_started_reads_take_only_rows_of_bytes(self) -> None:
+        with self.make(CONTENT) as device:
+            for memory in (memoryview(array("Q", bytes(SIZE))), memoryview(bytearray(SIZE)).cast("B", (4, SIZE // 4))):
+                with refused(BadRequest):
+                    device.start_reads([(0, memory)])
+                assert not any(memory.tobytes())
+
+    def test_an_empty_started_read_is_done_at_once(self) -> None:
+        with self.make(CONTENT) as device:
+            memory = bytearray(SIZE)
+            for completion in device.start_reads(
+                [(0, memoryview(b"")), (0, memoryview(memory)), (SIZE, memoryview(b""))]
+            ):
+                completion.wait()
+            assert memory == CONTENT
 
     def test_an_empty_read_is_allowed_up_to_the_end(self) -> None:
         with self.make(CONTENT) as device:

@@ -32,7 +32,8 @@ class WritableDeviceContract(DeviceContract):
             block = device.logical_block_size_bytes
             data = random.Random(SEED).randbytes(8 * block)
             memory = bytearray(data)
-            for source in (data, memory, memoryview(memory), memoryview(array("Q", data))):
+            square = memoryview(data).cast("B", (4, len(data) // 4))
+            for source in (data, memory, memoryview(memory), memoryview(array("Q", data)), square):
                 device.zero(0, len(data))
                 device.write_at(0, source)
                 assert device.read_at(0, len(data)) == data, type(source)
