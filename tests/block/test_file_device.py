@@ -13,6 +13,7 @@ import pytest
 from dmsnap.block import BadRequest, CannotOpen, FileDevice, IOFailed, positioned
 from dmsnap.block import file as file_module
 from dmsnap.block import medium as medium_module
+from dmsnap.testing import need
 
 # -- opening ----------------------------------------------------------------------------------------------------------
 
@@ -190,8 +191,7 @@ def test_a_failed_write_says_what_to_do(path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_full_filesystem_fails_the_write(path: Path) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("there is no /dev/full")
+    need(Path("/dev/full").exists(), "there is no /dev/full")
     with FileDevice(path, writable=True) as device:
         device.read_at(0, 512)
         full = os.open("/dev/full", os.O_RDWR)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dmsnap.block import BlockDevice, FileDevice
-from dmsnap.testing import need_tool
+from dmsnap.testing import need, need_tool
 from dmsnap.testing.writable_device_contract import WritableDeviceContract
 
 
@@ -21,8 +21,8 @@ class TestLoopDevice(WritableDeviceContract):
     @pytest.fixture(autouse=True)
     def _loops(self, tmp_path: Path) -> Iterator[None]:
         self.losetup = need_tool("losetup")
-        if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
-            pytest.skip("loop devices need root and /dev/loop-control")
+        need(os.geteuid() == 0, "loop devices need root")
+        need(Path("/dev/loop-control").exists(), "loop devices need /dev/loop-control")
         self.paths = (tmp_path / f"backing-{number}.img" for number in itertools.count())
         self.attached: list[str] = []
         yield

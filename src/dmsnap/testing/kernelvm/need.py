@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from dmsnap.testing.kernelvm.build import REQUIRED_TOOLS, KernelVMUnavailable, Machine, prepare
-from dmsnap.testing.tools import need_tool
+from dmsnap.testing.tools import need, need_tool
 
 __all__ = ["need_kernelvm"]
 
@@ -15,14 +13,11 @@ def need_kernelvm() -> Machine:
 
     A machine that was built before needs QEMU only.
     """
-    import pytest
-
     need_tool("qemu-system-x86_64")
     try:
         return prepare()
     except KernelVMUnavailable as missing:
         for name in REQUIRED_TOOLS:
             need_tool(name)
-        if os.environ.get("DMSNAP_REQUIRE_TOOLS") == "1":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
+        need(False, str(missing))
+        raise
