@@ -99,7 +99,7 @@ def only_one(purpose: str) -> Iterator[None]:
 
 
 def prepare() -> Machine:
-    """Returns the guest, building it first where the cache has none (half a minute and a download of 30 MB).
+    """Returns the guest, building it first where the cache has none.
 
     The build happens in a temporary folder that is renamed when whole, so that neither an interrupted nor a
     concurrent build can leave half a machine.

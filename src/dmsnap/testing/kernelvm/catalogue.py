@@ -1,4 +1,4 @@
-"""The scenarios: which stores the kernel writes, for our code to read. All together take about a minute."""
+"""The scenarios: which stores the kernel writes, for our code to read."""
 
 from __future__ import annotations
 
