@@ -11,6 +11,7 @@ import pytest
 
 from dmsnap.block import FileDevice, IOFailed
 from dmsnap.block import file as file_module
+from dmsnap.testing import need
 
 MIB = 1 << 20
 
@@ -31,8 +32,7 @@ def test_what_is_in_the_page_cache_is_done_on_return_without_a_thread(path: Path
         device.read_at(0, 65536)
         views = [memoryview(bytearray(4096)) for _ in range(16)]
         completions = device.start_reads([(number * 4096, view) for number, view in enumerate(views)])
-        if not device._nowait:
-            pytest.skip("the filesystem of the temporary folder does not know RWF_NOWAIT")
+        need(device._nowait, "the filesystem of the temporary folder does not know RWF_NOWAIT")
         assert all(completion.done for completion in completions)
         assert b"".join(views) == path.read_bytes()
         assert not readers(path)
@@ -139,6 +139,31 @@ def test_threads_come_only_when_needed_are_few_and_end_with_the_device(path: Pat
         assert len(readers(path)) == 1
         device.start_reads([(0, memoryview(bytearray(512)))] * 1000)
         assert len(readers(path)) <= file_module.READ_THREADS
+    assert not readers(path)
+
+
+@pytest.mark.parametrize("granted", [0, 1, 3])
+def test_where_the_system_refuses_threads_those_it_gave_do(
+    path: Path, monkeypatch: pytest.MonkeyPatch, granted: int
+) -> None:
+    true_start, started = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        if len(started) == granted:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        true_start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with FileDevice(path) as device:
+        device._nowait, device._to_threads = 0, 1 << 60
+        for _ in range(2):
+            views = [memoryview(bytearray(4096)) for _ in range(16)]
+            completions = device.start_reads([(number * 4096, view) for number, view in enumerate(views)])
+            for completion in completions:
+                completion.wait()
+            assert b"".join(views) == path.read_bytes()
+        assert len(readers(path)) == granted
     assert not readers(path)
 
 
