@@ -42,3 +42,28 @@ def test_a_device_of_zeros_is_an_empty_store_and_stays_one():
 def test_other_content_is_not_a_store(content):
     with pytest.raises(NotAStore):
         open_store(MemoryDevice(content))
+
+
+@pytest.mark.parametrize(
+    ("at", "magic", "says"),
+    [
+        (512, b"LABELONE", "an LVM physical volume"),
+        (0x438, b"\x53\xef", "an ext2, ext3 or ext4 filesystem"),
+        (510, b"\x55\xaa", "a disk with a partition table"),
+        (3000, b"?", "other data"),
+    ],
+)
+def test_something_else_behind_zeros_is_not_called_empty_without_a_word(at, magic, says):
+    content = bytearray(8192)
+    content[at : at + len(magic)] = magic
+    with pytest.raises(EmptyStore, match=f"no store.*{says}.*do not activate"):
+        open_store(MemoryDevice(content))
+
+
+@pytest.mark.parametrize(
+    ("magic", "says"),
+    [(b"QFI\xfb", "a qcow2 image"), (b"\x1f\x8b\x08\0", "a gzip file"), (b"abcd", "does not begin with")],
+)
+def test_something_else_is_named_where_it_is_well_known(magic, says):
+    with pytest.raises(NotAStore, match=f"not an exception store.*{says}"):
+        open_store(MemoryDevice(magic.ljust(1024, b"\1")))

@@ -7,6 +7,7 @@ import pytest
 from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.wrap import LogDevice, StatsDevice
 from dmsnap.store import BadPrefetch, open_store
+from dmsnap.store.foreign import LOOKED_AT_BYTES
 from dmsnap.store.prefetch import MEMORY_BYTES, AutoPrefetch, prefetch_policy
 from dmsnap.testing.store_builder import area_chunk, build_store, in_allocation_order
 
@@ -64,7 +65,7 @@ def test_memory_read_ahead_is_bounded_for_large_chunks():
     device.write_at(0, out.getvalue())
     stats = StatsDevice(device)
     assert open_store(stats, prefetch=65536).table.lookup(1) == 2
-    assert stats.reads.bytes <= MEMORY_BYTES + 512
+    assert stats.reads.bytes <= MEMORY_BYTES + LOOKED_AT_BYTES
 
 
 @pytest.mark.parametrize("name", ["never", "-1", -1, 65537, "1e3"])

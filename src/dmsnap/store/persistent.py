@@ -8,10 +8,10 @@ from dmsnap.block.contract import BlockDevice
 from dmsnap.errors import DmsnapError
 from dmsnap.store.census import RecordCensus
 from dmsnap.store.finding import Finding
+from dmsnap.store.foreign import LOOKED_AT_BYTES, recognised
 from dmsnap.store.format import (
     DEFAULT_CHUNK_SECTORS,
     FIRST_DATA_CHUNK,
-    HEADER_BYTES,
     MAGIC,
     SECTOR_BYTES,
     VERSION,
@@ -113,19 +113,10 @@ def read_header(device: BlockDevice, *, origin_block_size_bytes: int = SECTOR_BY
             hint="is it the COW store, and all of it?",
             device=device.name,
         )
-    header = unpack_header(device.read_at(0, block_bytes)[:HEADER_BYTES])
-    if header.magic == 0:
-        raise EmptyStore(
-            f"{device.name}: empty store: nothing was ever written here",
-            hint="the kernel makes a store of it when it is activated; 'dmsnap create' makes a new one",
-            device=device.name,
-        )
+    head = device.read_at(0, min(max(LOOKED_AT_BYTES, block_bytes), device.size_bytes))
+    header = unpack_header(head)
     if header.magic != MAGIC:
-        raise NotAStore(
-            f"{device.name}: not an exception store: it does not begin with 'SnAp'",
-            hint="is it the origin, or a partition table or LVM label around the store?",
-            device=device.name,
-        )
+        raise _no_store(device, head)
     try:
         check_chunk_size(header.chunk_size_sectors, device.logical_block_size_bytes, origin_block_size_bytes)
     except BadChunkSize as error:
@@ -145,6 +136,27 @@ def read_header(device: BlockDevice, *, origin_block_size_bytes: int = SECTOR_BY
             device=device.name,
         )
     return header
+
+
+def _no_store(device: BlockDevice, head: bytearray) -> NotAStore:
+    """Says what else it is, if that can be seen; zeros in front are an empty store to a kernel, whatever follows."""
+    foreign = recognised(head)
+    if any(head[:4]):
+        hint = foreign.hint if foreign else "is it the origin? Or is the store a part of it?"
+        what = f": it seems to be {foreign.name}" if foreign else ": it does not begin with 'SnAp'"
+        return NotAStore(f"{device.name}: not an exception store{what}", hint=hint, device=device.name)
+    if any(head):
+        what = foreign.name if foreign else "other data"
+        return EmptyStore(
+            f"{device.name}: no store: an empty store by its first bytes, but what follows seems to be {what}",
+            hint="do not activate it: a kernel would overwrite it with a new store",
+            device=device.name,
+        )
+    return EmptyStore(
+        f"{device.name}: empty store: it begins with zeros",
+        hint="a kernel makes a new store of it when it is activated; 'dmsnap create' makes one in a new file",
+        device=device.name,
+    )
 
 
 def open_store(
