@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -68,6 +69,13 @@ def test_missing_programs_are_named_and_nothing_is_left(tmp_path: Path, monkeypa
     with pytest.raises(KernelVMUnavailable, match=r"needs cpio, lvm \(apt-get install "):
         build.prepare()
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_continuous_integration_installs_what_the_machine_takes() -> None:
+    script = (Path(__file__).parents[2] / ".ci/run").read_text()
+    packages = re.search(r"^packages=\(([^)]*)\)", script, re.MULTILINE)
+    assert packages is not None
+    assert set(packages[1].split()) == {"make", "python3-venv", *build.APT_PACKAGES}
 
 
 def alive(pid: int) -> bool:
