@@ -34,10 +34,21 @@ class Row:
 
 
 def in_fresh_process(module: str, *arguments: object) -> Any:
-    """Runs ``bench/<module>.py`` with arguments in a process of its own and returns the JSON it prints."""
+    """Runs ``bench/<module>.py`` with arguments in a process of its own and returns the JSON it prints.
+
+    Raises:
+        subprocess.SubprocessError: It failed, or took too long; see `reason_of`.
+    """
     command = [sys.executable, str(BENCH / f"{module}.py"), *map(str, arguments)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
     return json.loads(done.stdout)
+
+
+def reason_of(error: Exception) -> str:
+    """Why something could not be measured, in one line: of a process that failed, the last that it said."""
+    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
+    lines = str(said or error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def in_turn(rounds: int, *measures: Callable[[], float]) -> list[list[float]]:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,9 @@ import export
 import loading
 import numpy as np
 import startup
-from row import Row
+from row import Row, reason_of
+
+from dmsnap.errors import DmsnapError
 
 BENCHMARKS = {
     "page-cache": loading.from_page_cache,
@@ -30,6 +33,8 @@ BENCHMARKS = {
     "export": export.against_qemu_img,
     "help": startup.help_page,
 }
+
+WIDEST_CELL = 60
 
 
 def machine() -> dict[str, str]:
@@ -54,15 +59,22 @@ def machine() -> dict[str, str]:
 
 def print_table(rows: list[Row]) -> None:
     """One line a row; a goal that was missed cannot be overlooked."""
-    widths = [
-        max(len(text) for text in column) for column in zip(*((r.name, r.figure, r.against) for r in rows), strict=True)
-    ]
+    columns = zip(*((row.name, row.figure, row.against) for row in rows), strict=True)
+    widths = [min(WIDEST_CELL, max(map(len, column))) for column in columns]  # a long reason must not widen every line
     for row in rows:
         cells = "  ".join(
             text.ljust(width) for text, width in zip((row.name, row.figure, row.against), widths, strict=True)
         )
         verdict = "" if row.met is None else ("met" if row.met else "MISSED")
         print(f"{cells}  {row.goal:<24}{verdict}".rstrip())
+
+
+def measured(name: str, benchmark: Callable[[Path], Iterator[Row]], folder: Path) -> Iterator[Row]:
+    """The rows of a benchmark; one that cannot go on has a last row with the reason, and its goal counts as missed."""
+    try:
+        yield from benchmark(folder)
+    except (DmsnapError, OSError, subprocess.SubprocessError) as error:
+        yield Row(name, f"not measured: {reason_of(error)}", met=False)
 
 
 def main() -> int:
@@ -77,7 +89,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="dmsnap-bench-") as folder:
         for name in arguments.names or BENCHMARKS:
             print(f"… {name}", file=sys.stderr, flush=True)
-            rows += BENCHMARKS[name](Path(folder))
+            rows += measured(name, BENCHMARKS[name], Path(folder))
     print_table(rows)
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": facts, "rows": [asdict(row) for row in rows]}, indent=2))
