@@ -24,7 +24,7 @@ def kernel_load_seconds(
     """Returns the median time of ``dmsetup create`` for a snapshot with the store ``cow``, as the guest's clock has it.
 
     Each read of the disk takes ``read_delay_seconds`` longer, many reads at once as long as one. Besides loading, the
-    time has the start of dmsetup in it, 0.1 s or so where the machine is emulated.
+    time has the start of dmsetup in it.
 
     Args:
         cow: A valid store; the kernel is not given cause to write to it.
