@@ -52,7 +52,8 @@ def _sector(number: int, origin: bytes, cow: bytes, copies: dict[int, int], chun
     copy = copies.get(chunk)
     if copy is None:
         return origin[number * 512 : number * 512 + 512]
-    return cow[copy * chunk_bytes + into :][:512] if copy else None
+    content = cow[copy * chunk_bytes + into :][:512] if copy else b""
+    return content or None  # lost, or past the end of a store that was cut short
 
 
 def _read(snapshot: SnapshotDevice, first: int, count: int) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,18 @@ def test_a_failing_device_fails_the_read_after_all_its_parts_ended() -> None:
     with pytest.raises(IOFailed):
         snapshot.read_at(0, 4 * CHUNK)
     assert snapshot.read_at(CHUNK, 4 * CHUNK) == bytes(4 * CHUNK)
+
+
+def test_of_a_copy_that_was_cut_short_what_is_there_can_be_read() -> None:
+    content = bytearray(3 * 4096 + 512)
+    content[:16] = struct.pack("<4I", 0x70416E53, 1, 1, 8)
+    content[4096:4112] = struct.pack("<QQ", 1, 3)
+    content[3 * 4096 :] = b"\x33" * 512
+    store = open_store(MemoryDevice(content))
+    assert [finding.kind for finding in store.findings] == ["outside-cow"]
+    snapshot = SnapshotDevice(MemoryDevice(4 * 4096), store)
+    assert snapshot.read_at(4096, 512) == b"\x33" * 512
+    assert snapshot.read_at(0, 4096 + 512) == bytes(4096) + b"\x33" * 512
+    for offset, length in [(4096, 1024), (4608, 512), (0, 16384)]:
+        with pytest.raises(DamagedException):
+            snapshot.read_at(offset, length)

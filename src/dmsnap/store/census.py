@@ -53,6 +53,7 @@ class RecordCensus:
         self._chunk_bytes = chunk_bytes
         self._per_area = exceptions_per_area(chunk_size_sectors)
         self._cow_chunks = cow_size_bytes // chunk_bytes
+        self._begun_chunks = -(-cow_size_bytes // chunk_bytes)  # a last part of a chunk can still be read
         self._possible_chunks = _MAX_DEVICE_BYTES // chunk_bytes
         self._origin_chunks = (
             self._possible_chunks if origin_size_bytes is None else -(-origin_size_bytes // chunk_bytes)
@@ -77,7 +78,7 @@ class RecordCensus:
             top_bits = cow >> _TOP_BITS != 0
             self._note(FindingKind.OUTSIDE_COW, batch, outside & ~top_bits)
             self._note(FindingKind.TOP_BITS, batch, top_bits)
-            bad |= outside
+            bad |= cow >= self._begun_chunks
         if bad.any():
             cow[bad] = 0
         if int(origin.max()) >= self._origin_chunks:

@@ -74,7 +74,7 @@ def model_store(data: bytes, *, origin_size_bytes: int | None = None) -> StoreMo
 
 
 def _model_areas(data: bytes, size: int, chunk: int, origin_size_bytes: int | None) -> StoreModel:
-    chunks, stride = size // chunk, chunk // RECORD.size + 1
+    chunks, begun, stride = size // chunk, -(-size // chunk), chunk // RECORD.size + 1
     possible = LARGEST_DEVICE_BYTES // chunk
     origin_chunks = possible if origin_size_bytes is None else -(-origin_size_bytes // chunk)
     records: list[tuple[int, int]] = []
@@ -92,7 +92,7 @@ def _model_areas(data: bytes, size: int, chunk: int, origin_size_bytes: int | No
         findings["into-metadata"] += new < chunks and new % stride == 1
         findings["outside-origin"] += old >= origin_chunks
         if old < possible:
-            records.append((old, 0 if new >= chunks or new % stride == 1 else new))
+            records.append((old, 0 if new >= begun or new % stride == 1 else new))
         index += 1
         if index == stride - 1:
             area, index = area + 1, 0
