@@ -168,17 +168,35 @@ def test_public_names_exist(path: Path) -> None:
     assert [name for name in getattr(module, "__all__", ()) if not hasattr(module, name)] == []
 
 
+def explained_in_a_base(path: Path, node: ast.ClassDef, member: str) -> bool:
+    """Tells whether a member overrides one that has a docstring."""
+    if not node.bases:
+        return False
+    bases = getattr(importlib.import_module(dotted(path)), node.name, object).__mro__[1:-1]
+    return any(vars(base).get(member) is not None and vars(base)[member].__doc__ for base in bases)
+
+
+def test_an_override_is_explained_in_its_base_and_nothing_else_is() -> None:
+    path = SOURCE / "dmsnap/block/memory.py"
+    (node,) = ast.parse("class MemoryDevice(BlockDevice): ...").body
+    assert isinstance(node, ast.ClassDef)
+    assert explained_in_a_base(path, node, "read_into")
+    assert not explained_in_a_base(path, node, "of_no_base")
+
+
 @pytest.mark.parametrize("path", MODULES, ids=short)
 def test_public_functions_and_methods_are_explained(path: Path) -> None:
     bare = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        for child in ast.iter_child_nodes(node) if isinstance(node, ast.Module | ast.ClassDef) else ():
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in (tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))):
+        for child in node.body:
             if not isinstance(child, ast.FunctionDef | ast.ClassDef) or child.name.startswith("_"):
                 continue
-            inherits = isinstance(node, ast.ClassDef) and bool(node.bases)  # an override is explained where it is first
+            inherits = isinstance(node, ast.ClassDef) and explained_in_a_base(path, node, child.name)
+            test = child.name.startswith("test_")  # of a contract: its name is the sentence
             setter = any(ast.unparse(mark).endswith((".setter", "overload")) for mark in child.decorator_list)
             private = isinstance(node, ast.ClassDef) and node.name.startswith("_")
-            if not (ast.get_docstring(child) or inherits or setter or private):
+            if not (ast.get_docstring(child) or inherits or test or setter or private):
                 bare.append(f"{child.name} (line {child.lineno})")
     assert not bare
 
