@@ -133,7 +133,7 @@ def test_an_origin_smaller_than_an_exception_says_is_a_finding(store, tmp_path, 
 def test_an_origin_smaller_than_a_sector_makes_an_empty_snapshot(store, tmp_path, dmsnap_command):
     small = tmp_path / "small.img"
     small.write_bytes(b"tiny")
-    outcome = dmsnap_command("export", store, "out.img", "--origin", small)
+    outcome = dmsnap_command("export", store, "out.img", "--origin", small, "--force")
     assert (outcome.status, (tmp_path / "out.img").read_bytes()) == (0, b"")
 
 

@@ -32,7 +32,7 @@ def test_a_file_in_the_way_is_kept(run, files) -> None:
     (files.folder / "out.img").write_text("precious")
     process = run("export", files.store, "out.img", "--origin", files.origin)
     assert process.returncode == 1
-    assert process.stderr == "dmsnap: out.img exists (hint: --force overwrites it)\n"
+    assert process.stderr == "dmsnap: out.img exists (hint: --force (overwrite=True) overwrites it)\n"
     assert (files.folder / "out.img").read_text() == "precious"
 
 
@@ -49,6 +49,37 @@ def test_an_input_is_never_the_output(target: str, run, files) -> None:
     assert process.returncode == 1
     assert process.stderr.count("\n") == 1
     assert (files.folder / target).read_bytes() == before
+
+
+def test_a_store_is_never_the_output(run, files) -> None:
+    run("create", "other.cow", "--size", "1M")
+    before = (files.folder / "other.cow").read_bytes()
+    process = run("export", files.store, "other.cow", "--origin", files.origin, "--force")
+    assert process.returncode == 1
+    assert "is itself a COW store (hint: were SNAP and OUT swapped? remove it first)" in process.stderr
+    assert (files.folder / "other.cow").read_bytes() == before
+
+
+def test_a_wrong_origin_needs_force(run, files) -> None:
+    os.truncate(files.origin, 1 << 20)
+    process = run("export", files.store, "out.img", "--origin", files.origin)
+    assert process.returncode == 1
+    assert "is it the right origin?" in process.stderr
+    process = run("export", files.store, "out.img", "--origin", files.origin, "--force")
+    assert process.returncode == 0
+    assert process.stderr.startswith("dmsnap: warning: ")
+    assert process.stderr.count("\n") == 1
+    assert (files.folder / "out.img").stat().st_size == 1 << 20
+
+
+@pytest.mark.parametrize("verb", ["map", "table"])
+def test_other_verbs_warn_of_a_wrong_origin(verb: str, run, files) -> None:
+    os.truncate(files.origin, 1 << 20)
+    process = run(verb, files.store, "--origin", files.origin)
+    assert process.returncode == 0
+    assert process.stdout
+    assert process.stderr.startswith("dmsnap: warning: ")
+    assert process.stderr.count("\n") == 1
 
 
 def test_a_failure_leaves_no_file(run, files) -> None:

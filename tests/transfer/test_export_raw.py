@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import random
@@ -15,8 +16,8 @@ import pytest
 
 from dmsnap.block import FileDevice, IOFailed
 from dmsnap.block.memory import MemoryDevice
-from dmsnap.block.wrap import FaultDevice, LogDevice, fail_nth, fail_range
-from dmsnap.transfer import CannotWrite, OutputIsInput, ReaderGone, export_raw
+from dmsnap.block.wrap import FaultDevice, LogDevice, SliceDevice, fail_nth, fail_range
+from dmsnap.transfer import CannotWrite, OutputInTheWay, OutputIsInput, OutputIsStore, ReaderGone, export_raw
 
 MIB = 1 << 20
 
@@ -91,7 +92,7 @@ def test_a_file_is_replaced_in_one_step_and_keeps_its_permissions(tmp_path: Path
     out.write_bytes(b"before")
     out.chmod(0o600)
     with out.open("rb") as before:
-        export_raw(MemoryDevice(b"x" * 512), out)
+        export_raw(MemoryDevice(b"x" * 512), out, overwrite=True)
         assert before.read() == b"before"
     assert out.read_bytes() == b"x" * 512
     assert out.stat().st_mode & 0o777 == 0o600
@@ -110,9 +111,33 @@ def test_a_failed_read_leaves_what_was_there(fault: object, tmp_path: Path) -> N
     (tmp_path / "out.img").write_bytes(b"before")
     source = FaultDevice(MemoryDevice(b"x" * 4 * MIB), fault)  # type: ignore[arg-type]
     with pytest.raises(IOFailed):
-        export_raw(source, tmp_path / "out.img")
+        export_raw(source, tmp_path / "out.img", overwrite=True)
     assert names(tmp_path) == ["out.img"]
     assert (tmp_path / "out.img").read_bytes() == b"before"
+
+
+def test_a_file_in_the_way_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "out.img").write_bytes(b"before")
+    with pytest.raises(OutputInTheWay, match="exists"):
+        export_raw(MemoryDevice(512), tmp_path / "out.img")
+    assert (tmp_path / "out.img").read_bytes() == b"before"
+
+
+def test_a_store_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "other.cow").write_bytes(b"SnAp and more")
+    with pytest.raises(OutputIsStore, match="is itself a COW store"):
+        export_raw(MemoryDevice(512), tmp_path / "other.cow", overwrite=True)
+    assert (tmp_path / "other.cow").read_bytes() == b"SnAp and more"
+
+
+def test_a_full_filesystem_is_told_of_the_final_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("dmsnap.block.file.pwrite", full)
+    with pytest.raises(IOFailed, match=r"out\.img: cannot write at byte 0: no space left") as caught:
+        export_raw(MemoryDevice(b"x" * 512), tmp_path / "out.img")
+    assert ".part" not in str(caught.value)
 
 
 def test_an_interrupted_export_leaves_nothing_and_no_thread(tmp_path: Path) -> None:
@@ -159,7 +184,7 @@ def test_an_input_is_never_overwritten_by_whatever_name(name: str, tmp_path: Pat
     (tmp_path / "hard.img").hardlink_to(origin)
     (tmp_path / "soft.img").symlink_to(origin)
     with FileDevice(origin) as device, pytest.raises(OutputIsInput, match="would overwrite"):
-        export_raw(device, f"{tmp_path}/{name}", inputs=[origin])
+        export_raw(SliceDevice(device, 512, 512), f"{tmp_path}/{name}", overwrite=True)
     assert origin.read_bytes() == b"o" * 4096
 
 
@@ -170,6 +195,21 @@ def test_places_that_cannot_be_written_are_one_error(tmp_path: Path) -> None:
         with pytest.raises(CannotWrite, match="cannot be written"):
             export_raw(source, out)
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("name", ["out.img/", "folder/.", "folder/.."])
+def test_the_name_of_a_folder_makes_no_file(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CannotWrite, match="cannot be written"):
+        export_raw(MemoryDevice(512), f"{tmp_path}/{name}")
+    assert names(tmp_path) == []
+
+
+def test_a_mistyped_device_makes_no_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/no-such-device")
+    for out in ("/dev/no-such-device", tmp_path / "link"):
+        with pytest.raises(CannotWrite, match="no such device"):
+            export_raw(MemoryDevice(512), out)
+    assert not Path("/dev/no-such-device").exists()
 
 
 # -- progress ---------------------------------------------------------------------------------------------------------

@@ -7,9 +7,12 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
+import click
+
+from dmsnap.cli.text import printable
 from dmsnap.errors import DmsnapError
 
-__all__ = ["OutputClosed", "for_eyes", "print_json", "print_json_array", "result_stream"]
+__all__ = ["OutputClosed", "for_eyes", "print_json", "print_json_array", "print_warning", "result_stream"]
 
 
 class OutputClosed(DmsnapError):
@@ -46,3 +49,8 @@ def print_json_array(values: Iterable[object]) -> None:
         stream.write(f"{opening}  {encode(value)}")
         opening = ",\n"
     stream.write("\n]\n" if opening == ",\n" else "[]\n")
+
+
+def print_warning(message: str) -> None:
+    """Prints one line on stderr, for what is doubtful and yet no error."""
+    click.echo(f"dmsnap: warning: {printable(message)}", err=True)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from dmsnap.block.contract import SECTOR_BYTES, BlockDevice
 from dmsnap.errors import DmsnapError
 from dmsnap.library.opening import Source, open_origin_and_store, open_store_of, path_of
+from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.store import Finding
 from dmsnap.target.status import status_words, store_status
 from dmsnap.target.table import Activation, activation
@@ -100,17 +101,21 @@ def status(cow: Source, *, prefetch: str | int = "auto") -> str:
         return status_words(open_store_of(cow, stack, prefetch=prefetch))
 
 
-def table(cow: Source, origin: Source, *, name: str = "snap", prefetch: str | int = "auto") -> Activation:
+def table(
+    cow: Source, origin: Source, *, name: str = "snap", prefetch: str | int = "auto", warn: Warn | None = None
+) -> Activation:
     """Returns the table line and the commands that activate the snapshot in a kernel, as device ``name``.
 
     ``str(activation)`` is the commands as text for a shell, with absolute paths. The store is loaded first: for one
-    that a kernel would refuse there are no commands but the error.
+    that a kernel would refuse there are no commands but the error. ``warn`` is called with a line if the origin does
+    not look like the right one.
 
     Raises:
         DmsnapError: As `open_snapshot`; a device without a path; a name that device-mapper does not take.
     """
     with ExitStack() as stack:
         below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch)
+        judge_origin(below, store, refuse=False, warn=warn)
         paths = [_kernel_path(below), _kernel_path(store.device)]
         return activation(
             below.size_bytes // SECTOR_BYTES,

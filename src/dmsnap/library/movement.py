@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import BinaryIO
 
-from dmsnap.library.opening import Source, medium_path_of, open_origin_and_store, open_store_of
+from dmsnap.library.opening import Source, open_origin_and_store, open_store_of
+from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.snapshot_file import open_snapshot
 from dmsnap.target.snapshot import refuse_invalid
 from dmsnap.transfer.changes import ChangedRange, changed_ranges
@@ -16,11 +17,13 @@ from dmsnap.transfer.raw import ExportResult, Progress, export_raw
 __all__ = ["export", "map_changes"]
 
 
-def map_changes(cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto") -> Iterator[ChangedRange]:
+def map_changes(
+    cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto", warn: Warn | None = None
+) -> Iterator[ChangedRange]:
     """Returns the byte ranges of the origin that changed: ascending, none touching the next, one at a time.
 
     ``ChangedRange(offset, length, exists)``; ``range.to_json()`` is the object of ``map --json``. With an origin the
-    ranges end where it does.
+    ranges end where it does, and ``warn`` is called with a line if it does not look like the right one.
 
     Raises:
         DmsnapError: As `open_snapshot` (by the call, not by the first step); the store is invalid, so that nobody
@@ -32,6 +35,7 @@ def map_changes(cow: Source, *, origin: Source | None = None, prefetch: str | in
         else:
             below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch)
             size = below.size_bytes
+            judge_origin(below, store, refuse=False, warn=warn)
         refuse_invalid(store)
         return changed_ranges(store, size)
 
@@ -41,8 +45,11 @@ def export(
     origin: Source,
     out: str | os.PathLike[str] | BinaryIO,
     *,
+    overwrite: bool = False,
+    any_origin: bool = False,
     prefetch: str | int = "auto",
     progress: Progress | None = None,
+    warn: Warn | None = None,
     sync: bool = True,
 ) -> ExportResult:
     """Writes the snapshot's content as a raw image.
@@ -52,16 +59,21 @@ def export(
         origin: The device that the snapshot was taken of.
         out: A path (a new sparse file takes that name once it is whole; a block device is written in place), or an
             open binary file such as ``sys.stdout.buffer``, which gets everything in order, zeros too.
+        overwrite: Write to a file or block device that is there already. What the snapshot is made of, and whatever
+            is itself a COW store, is never overwritten.
+        any_origin: Export also with an origin that cannot be the right one: the store has content beyond its end, or
+            it begins as a store itself.
         prefetch: How the store's areas are read; as `open_snapshot`.
         progress: Called as ``progress(done_bytes, total_bytes)`` now and then and at the end, in the calling thread.
+        warn: Called with a line for what is doubtful about the origin and yet no error.
         sync: Make a file durable before it takes its name.
 
     Raises:
-        DmsnapError: As `open_snapshot`; a chunk cannot be read; ``out`` cannot be written, is one of the inputs, or
-            (`ReaderGone`, also a BrokenPipeError) nobody reads it any more.
+        DmsnapError: As `open_snapshot`; a wrong origin; a chunk cannot be read; ``out`` is in the way, cannot be
+            written, is one of the inputs or below them, or (`ReaderGone`, also a BrokenPipeError) nobody reads it any
+            more.
     """
     with open_snapshot(cow, origin, prefetch=prefetch) as snapshot:
         refuse_invalid(snapshot.store)
-        paths = (medium_path_of(snapshot.store.device), medium_path_of(snapshot.origin))
-        inputs = [path for path in paths if path is not None]
-        return export_raw(snapshot, out, inputs=inputs, progress=progress, sync=sync)
+        judge_origin(snapshot.origin, snapshot.store, refuse=not any_origin, warn=warn)
+        return export_raw(snapshot, out, overwrite=overwrite, progress=progress, sync=sync)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import ExitStack
 from pathlib import Path
 
 from dmsnap.block.contract import BlockDevice
 from dmsnap.block.file import FileDevice
 from dmsnap.block.open import open_device
-from dmsnap.block.wrap import Wrapper
 from dmsnap.errors import DmsnapError
-from dmsnap.store import Store, open_store
+from dmsnap.library.origin_doubts import begins_as_store
+from dmsnap.store import NotAStore, Store, open_store
+from dmsnap.transfer.media import same_medium
 
-__all__ = ["SameDevice", "Source", "medium_path_of", "open_origin_and_store", "open_store_of", "path_of"]
+__all__ = ["SameDevice", "Source", "open_origin_and_store", "open_store_of", "path_of"]
 
 Source = str | os.PathLike[str] | BlockDevice
 """What stands where a device is wanted: an address as `dmsnap.block.open_device` takes it (the path of a file or block
@@ -59,28 +59,26 @@ def open_origin_and_store(
     """Opens both parts of a snapshot, as `open_store_of`.
 
     Raises:
-        SameDevice: They are the same medium, by whatever names.
+        SameDevice: They are the same medium, by whatever names, loop devices among them.
     """
     below, above = _open(origin, stack), _open(cow, stack)
-    if below is above or _same_medium(path_of(below), path_of(above)):
+    if below is above or _same(path_of(below), path_of(above)):
         raise SameDevice(
             f"{above.name}: COW device cannot be the same as origin device",
             hint="name the device that the snapshot was taken of as origin",
             device=above.name,
         )
-    return below, open_store_of(above, stack, prefetch=prefetch, origin=below)
+    try:
+        return below, open_store_of(above, stack, prefetch=prefetch, origin=below)
+    except NotAStore as error:
+        if begins_as_store(below):
+            error.hint = "SNAP and ORIGIN swapped? the origin begins as a store does"
+        raise
 
 
 def path_of(device: BlockDevice) -> str | None:
     """Returns the path of the file or block device that a device is; None for any other."""
     return device.path if isinstance(device, FileDevice) else None
-
-
-def medium_path_of(device: BlockDevice) -> str | None:
-    """Returns the path of what a device finally lies on, as a part perhaps; None where that has no path."""
-    while isinstance(device, Wrapper):
-        device = device.device
-    return path_of(device)
 
 
 def _open(source: Source, stack: ExitStack) -> BlockDevice:
@@ -89,10 +87,5 @@ def _open(source: Source, stack: ExitStack) -> BlockDevice:
     return stack.enter_context(open_device(source if isinstance(source, str) else Path(source)))
 
 
-def _same_medium(one: str | None, other: str | None) -> bool:
-    if one is None or other is None:
-        return False
-    first, second = os.stat(one), os.stat(other)  # noqa: PTH116 - statuses for samestat
-    if stat.S_ISBLK(first.st_mode) and stat.S_ISBLK(second.st_mode):
-        return first.st_rdev == second.st_rdev
-    return os.path.samestat(first, second)
+def _same(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and same_medium(os.stat(one), os.stat(other))  # noqa: PTH116

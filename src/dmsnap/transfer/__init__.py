@@ -2,13 +2,23 @@
 
 from dmsnap.transfer.changes import ChangedRange, changed_ranges
 from dmsnap.transfer.copying import Progress, ReaderGone
-from dmsnap.transfer.raw import CannotWrite, ExportResult, OutputIsInput, TargetTooSmall, export_raw
+from dmsnap.transfer.raw import (
+    CannotWrite,
+    ExportResult,
+    OutputInTheWay,
+    OutputIsInput,
+    OutputIsStore,
+    TargetTooSmall,
+    export_raw,
+)
 
 __all__ = [
     "CannotWrite",
     "ChangedRange",
     "ExportResult",
+    "OutputInTheWay",
     "OutputIsInput",
+    "OutputIsStore",
     "Progress",
     "ReaderGone",
     "TargetTooSmall",

@@ -1,9 +1,8 @@
 """Copying one device to another, or to a stream.
 
 Between devices a few threads share the work, each reading a piece and writing it while it is still in its processor's
-cache; the copies between kernel and process run outside the interpreter's lock, so they overlap. (Measured against one
-thread that reads and one that writes, this takes half the time.) The calling thread only tells of progress, and so
-stays free for Ctrl-C.
+cache; the copies between kernel and process run outside the interpreter's lock, so they overlap. The calling thread
+only tells of progress, and so stays free for Ctrl-C.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 
 from dmsnap.block.file import FileDevice
+from dmsnap.block.medium import printable
 from dmsnap.errors import DmsnapError
 
 __all__ = ["CannotWrite", "whole_file"]
@@ -47,6 +48,7 @@ def whole_file(path: str, size_bytes: int, *, sync: bool = True) -> Iterator[Fil
     try:
         _make(name, size_bytes, like=final)
         with FileDevice(name, writable=True, flushed_later=sync) as device:
+            device.name = printable(path)  # for messages: the other name means nothing to anybody
             yield device
             if sync:
                 device.flush()
