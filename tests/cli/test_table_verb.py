@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 
 
 def test_the_line_has_the_kernels_type_and_chunk_size(run, files) -> None:
@@ -22,3 +24,14 @@ def test_the_text_is_the_commands(run, files) -> None:
 def test_the_device_gets_the_name_that_was_asked_for(run, files) -> None:
     text = run("table", files.store, "--origin", files.origin, "--name", "monday").stdout
     assert "dmsetup create monday " in text
+
+
+def test_names_that_do_not_print_come_out_as_shell(run, files) -> None:
+    name = os.fsdecode(b"ev\x1b[31m'il\n\xff\\\xe2\x80\xae.cow")
+    strange = files.store.rename(files.folder / name)
+    commands = run("table", strange, "--origin", files.origin).stdout
+    assert len(commands.splitlines()) == 3
+    assert commands.replace("\n", "").isprintable()
+    losetup = 'losetup() { printf %s "${!#}"; }; dmsetup() { :; };'
+    process = subprocess.run(["bash", "-c", f'{losetup} {commands} printf %s "$cow"'], capture_output=True, check=True)
+    assert process.stdout == os.fsencode(strange)

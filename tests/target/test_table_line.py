@@ -48,7 +48,7 @@ def test_a_hostile_path_stays_one_argument(is_file: bool, tmp_path: Path) -> Non
         script.chmod(0o755)
     commands = activation(8, HOSTILE, "/dev/cow", 16, origin_is_file=is_file)
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    subprocess.run(["sh", "-c", str(commands)], cwd=tmp_path, env=environment, check=True)
+    subprocess.run(["bash", "-c", str(commands)], cwd=tmp_path, env=environment, check=True)
     table = (tmp_path / "dmsetup.args").read_text().split("\0")[3]
     if is_file:
         assert (tmp_path / "losetup.args").read_text().split("\0")[4] == HOSTILE

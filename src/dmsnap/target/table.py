@@ -7,6 +7,7 @@ one.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from typing import NamedTuple
@@ -28,7 +29,7 @@ class Activation(NamedTuple):
 
     Attributes:
         line: The table line, ``0 <sectors> snapshot <origin> <cow> P <chunk sectors>``, with the paths as given.
-        commands: Shell commands, in order (loop devices for regular files, then ``dmsetup create``).
+        commands: Shell commands, one line each, in order (loop devices for regular files, then ``dmsetup create``).
     """
 
     line: str
@@ -96,10 +97,18 @@ def activation(
 def _device(path: str, *, is_file: bool, options: str = "") -> str:
     """The right side of a shell assignment that yields a block device's path, as an argument of a table line."""
     if not is_file:
-        return shlex.quote(_argument(path))
-    return f"$(losetup --find --show {options}-- {shlex.quote(path)})"
+        return _quoted(_argument(path))
+    return f"$(losetup --find --show {options}-- {_quoted(path)})"
 
 
 def _argument(path: str) -> str:
     """A path as one argument of a table line."""
     return re.sub(r"([\s\\])", r"\\\1", path)
+
+
+def _quoted(text: str) -> str:
+    """A word for a shell that steers no terminal: as ``$'...'`` where it has characters that do not print."""
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\{byte:03o}" for byte in os.fsencode(text))
+    return f"$'{''.join(escaped)}'"

@@ -6,8 +6,7 @@ import click
 
 import dmsnap
 from dmsnap.cli.options import json_option, origin_option, prefetch_option, snap_argument, verb
-from dmsnap.cli.output import print_json, result_stream
-from dmsnap.cli.text import printable
+from dmsnap.cli.output import print_json, print_warning, result_stream
 
 
 @verb("table")
@@ -16,13 +15,14 @@ from dmsnap.cli.text import printable
 @click.option("--name", default="snap", show_default=True, help="What to call the device under /dev/mapper.")
 @prefetch_option
 @json_option
-def command(snap: str, origin: str, name: str, prefetch: str | int, as_json: bool) -> None:
+def command(snap: str, origin: str, name: str, prefetch: str, as_json: bool) -> None:
     """Print the commands that activate the store SNAP in a kernel, the device-mapper table among them.
 
-    Nothing is run: the commands need root. Regular files get loop devices.
+    Nothing is run: the commands need root. Regular files get loop devices. Names with characters that do not print are
+    quoted as $'...', which bash, zsh and busybox know.
     """
-    activation = dmsnap.table(snap, origin, name=name, prefetch=prefetch)
+    activation = dmsnap.table(snap, origin, name=name, prefetch=prefetch, warn=print_warning)
     if as_json:
         print_json(activation._asdict())
         return
-    result_stream().write("".join(printable(line) + "\n" for line in activation.commands))
+    result_stream().write(f"{activation}\n")
