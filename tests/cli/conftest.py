@@ -35,14 +35,15 @@ def run(tmp_path: Path) -> Callable[..., Ended]:
 
     def call(*arguments: str | Path) -> Ended:
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-        on_terminate = signal.getsignal(signal.SIGTERM)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
             with contextlib.chdir(tmp_path), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 status = main([os.fspath(argument) for argument in arguments])
                 out.flush()
                 err.flush()
         finally:
-            signal.signal(signal.SIGTERM, on_terminate)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         return Ended(status, out.buffer.getvalue(), err.buffer.getvalue().decode())  # type: ignore[attr-defined]
 
     return call

@@ -145,16 +145,27 @@ def test_other_ends(error: BaseException, line: str, fails: Fails, capsys: pytes
     assert capsys.readouterr().err == line + "\n"
 
 
-def test_sigterm_ends_as_an_interrupt_does() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_as_an_interrupt_does(number: signal.Signals) -> None:
+    process = killed_by_itself(number)
+    assert (process.returncode, process.stderr) == (1, "dmsnap: interrupted\n")
+
+
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+    process = killed_by_itself(signal.SIGHUP, "signal.signal(signal.SIGHUP, signal.SIG_IGN)")
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def killed_by_itself(number: signal.Signals, before: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs a verb that sends a signal to itself."""
     code = (
         "import os, signal, sys, click\n"
         "from dmsnap.cli.registry import VERBS, Verb\n"
         "from dmsnap.cli import main\n"
         "module = type(sys)('suicide'); sys.modules['suicide'] = module\n"
-        f"module.command = click.command('die')(lambda: os.kill(os.getpid(), {int(signal.SIGTERM)}))\n"
+        f"module.command = click.command('die')(lambda: os.kill(os.getpid(), {int(number)}))\n"
         "VERBS['die'] = Verb('suicide', 'Die')\n"
+        f"{before}\n"
         "sys.exit(main(['die']))"
     )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert process.returncode == 1
-    assert process.stderr == "dmsnap: interrupted\n"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -160,7 +160,7 @@ class TestGoodStore:
 
 
 @pytest.mark.parametrize("verb", READING)
-@pytest.mark.parametrize("prefetch", ["kernel", "1", "64"])
+@pytest.mark.parametrize("prefetch", ["kernel", "0", "1", "65536"])
 def test_the_answer_is_the_same_for_every_prefetch(verb: str, prefetch: str, run, files) -> None:
     words = [word.replace("out.img", "-") for word in line(verb, files.store, files.origin)]
     plain = run(*words)

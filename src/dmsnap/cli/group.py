@@ -46,7 +46,7 @@ def _show_version(context: click.Context, _parameter: click.Parameter, value: bo
 
 
 class Interrupted(DmsnapError):
-    """Ctrl-C, or SIGTERM."""
+    """Ctrl-C, SIGTERM or SIGHUP."""
 
 
 class LazyGroup(click.Group):

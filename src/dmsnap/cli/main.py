@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare_process() -> None:
-    """Guards against what a shell may hand over: closed descriptors, narrow encodings; SIGTERM ends as Ctrl-C does."""
+    """Guards against what a shell hands over: closed descriptors, narrow encodings; SIGTERM, SIGHUP end as Ctrl-C."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -55,6 +55,8 @@ def _prepare_process() -> None:
             stream.reconfigure(errors="backslashreplace")
     with contextlib.suppress(ValueError):  # not the main thread: the program around decides about signals
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else it is under nohup
+            signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 def _end(error: BaseException, *, debug: bool) -> int:

@@ -26,12 +26,14 @@ def verb(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     return decorate
 
 
-def _prefetch_callback(_context: click.Context, _parameter: click.Parameter, value: str) -> str | int:
-    if value in ("auto", "kernel"):
-        return value
-    if value.isascii() and value.isdecimal() and len(value) <= 5 and 1 <= int(value) <= 65535:
-        return int(value)
-    raise click.BadParameter(f"'{value}' is neither auto, kernel nor a number from 1 to 65535")
+def _prefetch_callback(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    from dmsnap.store.prefetch import BadPrefetch, prefetch_policy
+
+    try:
+        prefetch_policy(value)
+    except BadPrefetch as error:
+        raise click.BadParameter(f"{error.message}; {error.hint}") from error
+    return value
 
 
 snap_argument: _Decorator = click.argument("snap", metavar="SNAP", type=PATH)
@@ -42,7 +44,7 @@ prefetch_option: _Decorator = click.option(
     callback=_prefetch_callback,
     default="auto",
     show_default=True,
-    help="How many metadata reads to keep in flight while loading; 'kernel' is 1 + 12, as in Linux.",
+    help="How many metadata areas to read ahead besides the next one; 'kernel' is 12, as in Linux.",
 )
 
 json_option: _Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON; its fields are stable.")

@@ -133,7 +133,7 @@ class Demo:
 
     def _go_back_to_a_kernel(self) -> None:
         _title("Back into a kernel")
-        _say("With root and device-mapper, these commands activate the same two files:")
+        _say("With --keep, these commands would activate them, with root and device-mapper:")
         _run("table", STORE, "--origin", ORIGIN)
         line = dmsnap.table(STORE, ORIGIN).line
         self._check(line.split()[-2:] == self._kernel.table.split()[-2:], "type and chunk size are those of the kernel")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @origin_option(required=False)
 @prefetch_option
 @json_option
-def command(snap: str, origin: str | None, prefetch: str | int, as_json: bool) -> None:
+def command(snap: str, origin: str | None, prefetch: str, as_json: bool) -> None:
     """Explain the store SNAP: its header, geometry, usage, areas and runs, and what is wrong with it.
 
     With --origin, records for chunks that the origin does not have are found too. A store with findings is still

@@ -10,7 +10,7 @@ from dmsnap.cli.output import result_stream
 @verb("status")
 @snap_argument
 @prefetch_option
-def command(snap: str, prefetch: str | int) -> None:
+def command(snap: str, prefetch: str) -> None:
     """Print the kernel's status words for the store SNAP.
 
     These are 'ALLOCATED/TOTAL METADATA' in sectors of 512 bytes, or 'Invalid', exactly as 'dmsetup status' prints
