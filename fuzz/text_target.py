@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 
 import atheris
@@ -53,8 +55,18 @@ def _table(sectors: int, path: str) -> None:
         commands = activation(sectors, path, path, 8, name=path[:5], origin_is_file=True).commands
     except BadDeviceName:
         return
-    assert shlex.split(commands[0].removeprefix("origin=$(").removesuffix(")"))[-1] == path
-    assert _split(shlex.split(commands[1])[0].removeprefix("cow=")) == [path]
+    assert all(command.isprintable() for command in commands[:2])
+    assert _word(commands[0].removesuffix(")").partition(" -- ")[2]) == path
+    assert _split(_word(commands[1].removeprefix("cow="))) == [path]
+
+
+def _word(text: str) -> str:
+    """What a shell makes of one quoted word."""
+    if not text.startswith("$'"):
+        (word,) = shlex.split(text)
+        return word
+    octets = re.sub(rb"\\(\d{3})", lambda match: bytes([int(match[1], 8)]), text[2:-1].encode("ascii"))
+    return os.fsdecode(octets)
 
 
 def _split(line: str) -> list[str]:
