@@ -62,7 +62,7 @@ def _doubt(origin: BlockDevice, store: Store) -> DmsnapError | None:
     for finding in store.findings:
         if finding.kind == FindingKind.OUTSIDE_ORIGIN:
             return OriginTooSmall(
-                f"{origin.name}: too small for {store.device.name}: {finding.count} of its records are for chunks past the end",
+                f"{origin.name}: too small for {store.device.name}: {finding.count} of its records lie past the end",
                 hint="is it the right origin? --force (any_origin=True) exports what is there",
                 device=origin.name,
             )
