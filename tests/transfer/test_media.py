@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,15 +70,44 @@ def test_a_loop_device_over_a_loop_device_is_seen_through(image: Path, loop: Cal
     assert overlapping(upper.stat(), image.stat())
 
 
-def test_a_partition_overlaps_its_disk(tmp_path: Path) -> None:
-    partitions = [path for path in Path("/sys/class/block").iterdir() if (path / "partition").exists()]
-    devices = [(Path("/dev") / path.name, Path("/dev") / path.resolve().parent.name) for path in partitions]
-    devices = [pair for pair in devices if pair[0].is_block_device() and pair[1].is_block_device()]
-    if not devices:
-        pytest.skip("no partitions here")
-    partition, disk = devices[0]
-    assert overlapping(partition.stat(), disk.stat())
-    assert overlapping(disk.stat(), partition.stat())
+def block_device(number: str) -> os.stat_result:
+    """The status of a block device that only a made-up system knows."""
+    major, minor = map(int, number.split(":"))
+    return os.stat_result((stat.S_IFBLK, *(0,) * 9), {"st_rdev": os.makedev(major, minor)})
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk 8:0 with two partitions, and a mapped device 253:0 over the second, laid out as Linux does."""
+    devices, numbers = tmp_path / "devices", tmp_path / "numbers"
+    numbers.mkdir()
+    for name, number in (("sda", "8:0"), ("sda/sda1", "8:1"), ("sda/sda2", "8:2"), ("dm-0", "253:0")):
+        (devices / name / "slaves").mkdir(parents=True)
+        (devices / name / "dev").write_text(f"{number}\n")
+        (numbers / number).symlink_to(devices / name)
+        if "/" in name:
+            (devices / name / "partition").write_text("1\n")
+    (devices / "dm-0/slaves/sda2").symlink_to(devices / "sda/sda2")
+    monkeypatch.setattr("dmsnap.transfer.media.SYSTEM", numbers)
+
+
+@pytest.mark.usefixtures("system")
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        ("8:0", "8:1", True),
+        ("8:1", "8:2", False),
+        ("253:0", "8:2", True),
+        ("253:0", "8:0", True),
+        ("253:0", "8:1", False),
+        ("8:1", "8:1", True),
+        ("8:1", "9:9", False),
+    ],
+)
+def test_parts_overlap_what_they_are_parts_of(one: str, other: str, overlap: bool) -> None:
+    assert overlapping(block_device(one), block_device(other)) == overlap
+    assert overlapping(block_device(other), block_device(one)) == overlap
+    assert same_medium(block_device(one), block_device(other)) == (one == other)
 
 
 def test_other_files_do_not_overlap(image: Path, tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from dmsnap.target.snapshot import SnapshotDevice
 
 __all__ = ["files_below", "overlapping", "same_medium"]
 
+SYSTEM = Path("/sys/dev/block")
+"""Where Linux tells about block devices, each under its number."""
+
 _Medium = tuple[int, ...]
 """A block device as (number,), a file as (number of its filesystem, inode)."""
 
@@ -60,7 +63,7 @@ def _collect(status: os.stat_result, same: set[_Medium], below: set[_Medium]) ->
     if (status.st_rdev,) in same:
         return
     same.add((status.st_rdev,))
-    folder = Path(f"/sys/dev/block/{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}")
+    folder = SYSTEM / f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
     backing = _text(folder / "loop/backing_file")
     if backing:
         whole = _text(folder / "loop/offset") == _text(folder / "loop/sizelimit") == "0"
@@ -78,9 +81,8 @@ def _collect_number(number: str, below: set[_Medium]) -> None:
     """As `_collect`, for a block device of which only ``major:minor`` is known."""
     major, _, minor = number.partition(":")
     if minor:
-        device = os.makedev(int(major), int(minor))
-        status = os.stat_result((stat.S_IFBLK, *(0,) * 9), {"st_rdev": device})
-        _collect(status, below, below)
+        number_alone = {"st_rdev": os.makedev(int(major), int(minor))}
+        _collect(os.stat_result((stat.S_IFBLK, *(0,) * 9), number_alone), below, below)
 
 
 def _text(path: Path) -> str:
