@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from snapshot_parts import store_in_memory
 
-from dmsnap.target import BadStatus, Status, parse_status, status_words
+from dmsnap.target import BadStatus, Status, ima_words, parse_status, status_words
 from dmsnap.testing.store_builder import in_allocation_order
 
 
@@ -64,3 +64,11 @@ def test_usage_is_what_lvm_shows(words: str, percent: float) -> None:
 
 def test_a_status_without_metadata_prints_two_numbers() -> None:
     assert str(Status("", 8, 16)) == "8/16"
+
+
+def test_what_the_kernel_measures_of_a_snapshot() -> None:
+    assert ima_words(Status("Merge failed"), "253:0", "253:1") == (
+        "target_name=snapshot,target_version=1.16.0,snap_origin_name=253:0,snap_cow_name=253:1,"
+        "snap_valid=y,snap_merge_failed=y,snapshot_overflowed=n;"
+    )
+    assert "snap_valid=n" in ima_words(Status("Invalid"), "7:0", "7:1")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dmsnap.target import BadDeviceName, activation, table_line
+from dmsnap.target import BadDeviceName, BadTable, activation, origin_table_line, table_line
 
 HOSTILE = """/img/a 'b' "c" $(touch owned) `touch owned` \\ ;&|*\tend.img"""
 
@@ -62,3 +63,32 @@ def test_a_hostile_path_stays_one_argument(is_file: bool, tmp_path: Path) -> Non
 def test_names_that_device_mapper_would_change_are_refused(name: str) -> None:
     with pytest.raises(BadDeviceName, match="not a name for a device"):
         activation(8, "/dev/a", "/dev/b", 8, name=name)
+
+
+@pytest.mark.parametrize(
+    ("features", "tail"),
+    [
+        ((), "P 8"),
+        (("discard_zeroes_cow",), "P 8 1 discard_zeroes_cow"),
+        (("discard_passdown_origin", "discard_zeroes_cow"), "P 8 2 discard_zeroes_cow discard_passdown_origin"),
+    ],
+)
+def test_features_follow_their_number(features: tuple[str, ...], tail: str) -> None:
+    assert table_line(100, "253:0", "253:1", 8, features=features) == f"0 100 snapshot 253:0 253:1 {tail}"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"store_type": "X"}, "Exception store type is not P or N"),
+        ({"features": ["other"]}, "Unrecognised feature requested"),
+        ({"features": ["discard_passdown_origin"]}, "discard_passdown_origin feature depends on discard_zeroes_cow"),
+    ],
+)
+def test_what_the_kernel_refuses_is_refused_in_its_words(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadTable, match=words):
+        table_line(100, "253:0", "253:1", 8, **options)
+
+
+def test_the_line_of_a_snapshot_origin() -> None:
+    assert origin_table_line(100, "253:0") == "0 100 snapshot-origin 253:0"

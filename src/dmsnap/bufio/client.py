@@ -2,9 +2,8 @@
 
 What differs from Linux on purpose: memory is what the client's own limit allows, where Linux shares 2 % of the
 machine's; `BufioClient.set_minimum_buffers` works, as it did to Linux 6.3; `BufioClient.discard` converts its length
-properly where Linux adds the client's start to it, and refuses what lies outside, as `BufioClient.read` does. The
-variants of read and prefetch with an I/O priority are missing, since a block device here has no priorities, and so is
-``release_move``, which Linux has given up.
+properly where Linux adds the client's start to it, and refuses what lies outside, as `BufioClient.read` does. I/O
+priorities are not offered, since a block device here has none; `BufioClient.release_move`, which Linux gave up, is.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from dmsnap.bufio.buffer import READING, WRITING, Buffer
 from dmsnap.bufio.counters import Counters, Trace
 from dmsnap.bufio.memory import BlockMemory
 from dmsnap.bufio.misuse import BufferLeaked, BufioMisuse, callback_threads, refuse_in_callback
+from dmsnap.bufio.moving import release_move
 from dmsnap.bufio.reading import Reader
 from dmsnap.bufio.state import ClientState, start_in_bytes
 from dmsnap.bufio.writeback import Writeback
@@ -191,6 +191,10 @@ class BufioClient:
                 self._state.drop(buffer, "forget")
             else:
                 self._state.unhold(buffer)
+
+    def release_move(self, buffer: Buffer, new_block: int) -> None:
+        """Ends a hold; the content is that of ``new_block`` from now on. See `dmsnap.bufio.moving.release_move`."""
+        release_move(self._state, self._writeback, buffer, new_block)
 
     def take(self, blocks: Sequence[int], into: memoryview) -> int:
         """Moves blocks out of the cache: `get`, copy, `release` and `forget` of each in one step.

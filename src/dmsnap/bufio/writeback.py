@@ -135,6 +135,12 @@ class Writeback:
         finally:
             self._lock.acquire()
 
+    def keep(self, error: Exception) -> None:
+        """Keeps the error of a write for `write_all`, if it is the first. Lock: taken."""
+        self._state.counters.write_errors += 1
+        if self._error is None:
+            self._error = error
+
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _join_in(self) -> None:
@@ -186,9 +192,7 @@ class Writeback:
         buffer.state &= ~WRITING
         buffer.write_error = error
         if error is not None:
-            state.counters.write_errors += 1
-            if self._error is None:
-                self._error = error
+            self.keep(error)
         state.counters.writes_in_flight -= 1
         state.cache.written(buffer)
         state.note("written", buffer.block)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dmsnap.errors import DmsnapError
 from dmsnap.store import Store
 
-__all__ = ["BadStatus", "Status", "parse_status", "status_words", "store_status"]
+__all__ = ["BadStatus", "Status", "ima_words", "parse_status", "status_words", "store_status"]
 
 _NUMBERS = re.compile(r"([0-9]{1,20})/([0-9]{1,20})(?: ([0-9]{1,20}))?")
 _STATES = ("Invalid", "Merge failed", "Overflow", "Unknown")
@@ -72,6 +72,27 @@ def store_status(store: Store) -> Status:
 def status_words(store: Store) -> str:
     """Returns the kernel's words for a store: ``Invalid``, or ``<allocated>/<total> <metadata>`` in sectors."""
     return str(store_status(store))
+
+
+def ima_words(status: Status, origin: str, cow: str, *, target_version: str = "1.16.0") -> str:
+    """Returns what the kernel measures of a snapshot for its integrity log (IMA, since Linux 5.15).
+
+    Args:
+        status: Of the snapshot.
+        origin: The origin's ``major:minor``.
+        cow: The COW device's.
+        target_version: Of the kernel's snapshot target.
+    """
+    flags = [
+        f"{name}={'y' if yes else 'n'}"
+        for name, yes in (
+            ("snap_valid", status.state != "Invalid"),
+            ("snap_merge_failed", status.state == "Merge failed"),
+            ("snapshot_overflowed", status.state == "Overflow"),
+        )
+    ]
+    words = ["target_name=snapshot", f"target_version={target_version}", f"snap_origin_name={origin}"]
+    return ",".join([*words, f"snap_cow_name={cow}", *flags]) + ";"
 
 
 def parse_status(words: str) -> Status:

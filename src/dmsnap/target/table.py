@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dmsnap.errors import DmsnapError
 
-__all__ = ["Activation", "BadDeviceName", "activation", "table_line"]
+__all__ = ["Activation", "BadDeviceName", "BadTable", "activation", "origin_table_line", "table_line"]
 
+_FEATURES = ("discard_zeroes_cow", "discard_passdown_origin")
 _NAME_BYTES = 127  # DM_NAME_LEN less its final zero byte
 _SAFE_NAME = re.compile(r"[0-9A-Za-z#+.:=@_][0-9A-Za-z#+.:=@_-]*")
 
@@ -39,7 +41,24 @@ class Activation(NamedTuple):
         return "\n".join(self.commands)
 
 
-def table_line(origin_sectors: int, origin: str, cow: str, chunk_size_sectors: int, *, store_type: str = "P") -> str:
+class BadTable(DmsnapError, ValueError):
+    """A table that the kernel refuses; the message has its words."""
+
+
+def origin_table_line(origin_sectors: int, origin: str) -> str:
+    """Returns the table line of a snapshot-origin, through which writes to an origin keep its snapshots right."""
+    return f"0 {origin_sectors} snapshot-origin {_argument(origin)}"
+
+
+def table_line(
+    origin_sectors: int,
+    origin: str,
+    cow: str,
+    chunk_size_sectors: int,
+    *,
+    store_type: str = "P",
+    features: Sequence[str] = (),
+) -> str:
     """Returns the table line of a snapshot.
 
     Args:
@@ -48,8 +67,20 @@ def table_line(origin_sectors: int, origin: str, cow: str, chunk_size_sectors: i
         cow: The same of the COW device.
         chunk_size_sectors: Chunk size in sectors.
         store_type: ``P`` persistent, ``PO`` persistent that tells of overflow, ``N`` transient.
+        features: ``discard_zeroes_cow``, and with it ``discard_passdown_origin`` (since target 1.16.0, Linux 5.3).
+
+    Raises:
+        BadTable: Another type or feature, or the second feature without the first.
     """
-    return f"0 {origin_sectors} snapshot {_argument(origin)} {_argument(cow)} {store_type} {chunk_size_sectors}"
+    if store_type not in ("P", "PO", "N"):
+        raise BadTable("Exception store type is not P or N", hint="use P, PO or N", store_type=store_type)
+    if not set(features) <= set(_FEATURES):
+        raise BadTable("Unrecognised feature requested", hint=f"use {' and '.join(_FEATURES)}")
+    if list(features) == [_FEATURES[1]]:
+        raise BadTable(f"{_FEATURES[1]} feature depends on {_FEATURES[0]}", hint="name both")
+    line = f"0 {origin_sectors} snapshot {_argument(origin)} {_argument(cow)} {store_type} {chunk_size_sectors}"
+    words = [feature for feature in _FEATURES if feature in features]
+    return f"{line} {len(words)} {' '.join(words)}" if words else line
 
 
 def activation(
