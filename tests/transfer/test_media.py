@@ -12,7 +12,7 @@ import pytest
 
 import dmsnap
 from dmsnap.block.file import FileDevice
-from dmsnap.testing import need_tool
+from dmsnap.testing import need, need_tool
 from dmsnap.transfer import OutputIsInput, export_raw
 from dmsnap.transfer.media import overlapping, same_medium
 
@@ -23,16 +23,14 @@ MIB = 1 << 20
 def loop() -> Iterator[Callable[..., Path]]:
     """Makes loop devices, which go with the test."""
     losetup = need_tool("losetup")
-    if os.geteuid() != 0:
-        pytest.skip("loop devices need root")
+    need(os.geteuid() == 0, "loop devices need root")
     made: list[str] = []
 
     def attach(path: Path, *options: str) -> Path:
         process = subprocess.run(
             [losetup, "--find", "--show", *options, path], capture_output=True, text=True, check=False
         )
-        if process.returncode:
-            pytest.skip(f"no loop devices here: {process.stderr.strip()}")
+        need(not process.returncode, f"no loop devices here: {process.stderr.strip()}")
         made.append(process.stdout.strip())
         return Path(made[-1])
 
