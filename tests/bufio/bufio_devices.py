@@ -128,3 +128,24 @@ def until_waiting(client, waits: int = 1) -> None:
             assert not deadline.is_set(), "nobody waits"
     finally:
         timer.cancel()
+
+
+def touch(client, *blocks) -> None:
+    """Reads and releases blocks."""
+    for block in blocks:
+        client.release(client.read(block))
+
+
+def dirty(client, *blocks) -> None:
+    """Marks blocks dirty without reading them."""
+    for block in blocks:
+        with client.new(block) as buffer:
+            client.mark_dirty(buffer)
+
+
+def is_cached(client, block) -> bool:
+    """Says whether `get` finds a block."""
+    buffer = client.get(block)
+    if buffer is not None:
+        client.release(buffer)
+    return buffer is not None

@@ -1,7 +1,7 @@
 """Forgetting: a hint that drops what is idle, and never anything else."""
 
 import pytest
-from bufio_devices import Background, GateDevice, until_asleep
+from bufio_devices import Background, GateDevice, dirty, is_cached, touch, until_asleep
 
 from dmsnap.bufio import BufioClient
 
@@ -11,24 +11,6 @@ BLOCK = 4096
 @pytest.fixture
 def device():
     return GateDevice(64 * BLOCK)
-
-
-def touch(client, *blocks):
-    for block in blocks:
-        client.release(client.read(block))
-
-
-def dirty(client, *blocks):
-    for block in blocks:
-        with client.new(block) as buffer:
-            client.mark_dirty(buffer)
-
-
-def is_cached(client, block):
-    buffer = client.get(block)
-    if buffer is not None:
-        client.release(buffer)
-    return buffer is not None
 
 
 def test_forget_drops_an_idle_block(device):

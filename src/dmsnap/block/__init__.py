@@ -16,6 +16,7 @@ from dmsnap.block.file import FileDevice
 from dmsnap.block.medium import CannotOpen
 from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.open import open_device
+from dmsnap.block.priority import IOClass, IOPriority, io_priority
 
 __all__ = [
     "COMPLETED",
@@ -27,10 +28,13 @@ __all__ = [
     "Extent",
     "ExtentKind",
     "FileDevice",
+    "IOClass",
     "IOFailed",
+    "IOPriority",
     "MemoryDevice",
     "ReadOnlyDevice",
     "ReadRequest",
+    "io_priority",
     "joined",
     "open_device",
 ]

@@ -7,11 +7,20 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 from dmsnap.block.completion import Completion
+from dmsnap.block.priority import (
+    IOPriority,
+    asked_io_priority,
+    inherit_io_priority,
+    io_priority,
+    own_io_priority,
+)
 
 __all__ = ["ReaderThreads", "StartedRead"]
 
 StartedRead = tuple[Completion, int, memoryview]
 """What to finish, and the byte offset and buffer of the read."""
+
+_Queued = tuple[StartedRead, IOPriority | None]
 
 
 class ReaderThreads:
@@ -30,13 +39,17 @@ class ReaderThreads:
         self._read_into = read_into
         self._depth = depth
         self._name = name
-        self._queue: SimpleQueue[StartedRead | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Queued | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._outstanding = 0
         self._lock = threading.Lock()
 
     def start(self, reads: Sequence[StartedRead]) -> None:
-        """Queues reads and returns at once; only when the system gives not one thread, the reads are done first."""
+        """Queues reads and returns at once; only when the system gives not one thread, the reads are done first.
+
+        They have the I/O priority that the caller asks for.
+        """
+        priority = asked_io_priority()
         with self._lock:
             self._outstanding += len(reads)
             self._start_threads(min(self._depth, self._outstanding))
@@ -45,7 +58,7 @@ class ReaderThreads:
             if in_place:
                 self._finish(read)
             else:
-                self._queue.put(read)
+                self._queue.put((read, priority))
 
     def close(self) -> None:
         """Waits until every started read is finished and the threads have ended."""
@@ -59,17 +72,25 @@ class ReaderThreads:
 
     def _start_threads(self, wanted: int) -> None:
         while len(self._threads) < wanted:
-            thread = threading.Thread(target=self._run, name=f"{self._name}-reader", daemon=True)
+            thread = threading.Thread(
+                target=self._run, args=(own_io_priority(),), name=f"{self._name}-reader", daemon=True
+            )
             try:
                 thread.start()
             except RuntimeError:  # the system has no more to give: fewer have to do
                 return
             self._threads.append(thread)
 
-    def _run(self) -> None:
-        while (read := self._queue.get()) is not None:
-            self._finish(read)
-            del read  # an idle thread must not keep the caller's buffer alive
+    def _run(self, own_priority: int | None) -> None:
+        inherit_io_priority(own_priority)
+        while (queued := self._queue.get()) is not None:
+            read, priority = queued
+            if priority is None:
+                self._finish(read)
+            else:
+                with io_priority(priority):
+                    self._finish(read)
+            del queued, read  # an idle thread must not keep the caller's buffer alive
 
     def _finish(self, read: StartedRead) -> None:
         completion, offset, view = read

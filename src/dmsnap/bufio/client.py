@@ -2,8 +2,9 @@
 
 What differs from Linux on purpose: memory is what the client's own limit allows, where Linux shares 2 % of the
 machine's; `BufioClient.set_minimum_buffers` works, as it did to Linux 6.3; `BufioClient.discard` converts its length
-properly where Linux adds the client's start to it, and refuses what lies outside, as `BufioClient.read` does. I/O
-priorities are not offered, since a block device here has none; `BufioClient.release_move`, which Linux gave up, is.
+properly where Linux adds the client's start to it, and refuses what lies outside, as `BufioClient.read` does;
+`BufioClient.release_move`, which Linux gave up, is there. Where Linux has functions of their own for reads with an I/O
+priority (``dm_bufio_read_with_ioprio``, since 6.10), here they take one.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from time import perf_counter
 from typing import Any, Final, Self
 
 from dmsnap.block.contract import SECTOR_BYTES, BadRequest, BlockDevice
+from dmsnap.block.priority import IOPriority
 from dmsnap.bufio.allocation import Allocator
-from dmsnap.bufio.buffer import READING, WRITING, Buffer
+from dmsnap.bufio.buffer import READING, Buffer
 from dmsnap.bufio.counters import Counters, Trace
+from dmsnap.bufio.dropping import drop_all
 from dmsnap.bufio.memory import BlockMemory
 from dmsnap.bufio.misuse import BufferLeaked, BufioMisuse, callback_threads, refuse_in_callback
 from dmsnap.bufio.moving import release_move
@@ -98,8 +101,12 @@ class BufioClient:
 
     # -- getting buffers ----------------------------------------------------------------------------------------------
 
-    def read(self, block: int) -> Buffer:
+    def read(self, block: int, priority: IOPriority | None = None) -> Buffer:
         """Returns the block's buffer, held; reads it unless cached, and waits for a pending read.
+
+        Args:
+            block: Its number.
+            priority: Of the read, if there has to be one; None leaves the thread's own.
 
         Raises:
             BadRequest: The block is outside the device.
@@ -119,7 +126,7 @@ class BufioClient:
                 if self._trace is not None:
                     self._trace(perf_counter(), "hit", block)
                 return buffer
-        return self._reader.obtain(block, READING)
+        return self._reader.obtain(block, READING, priority)
 
     def get(self, block: int) -> Buffer | None:
         """Returns the block's buffer, held, or None where it is not cached or still being read. Never waits.
@@ -155,11 +162,11 @@ class BufioClient:
         refuse_in_callback("new")
         return self._reader.obtain(block, 0)
 
-    def prefetch(self, block: int, count: int = 1) -> None:
+    def prefetch(self, block: int, count: int = 1, priority: IOPriority | None = None) -> None:
         """Starts reading ``count`` blocks from ``block``; see `prefetch_blocks`."""
-        self.prefetch_blocks(range(max(block, 0), min(block + count, self.device_size_blocks)))
+        self.prefetch_blocks(range(max(block, 0), min(block + count, self.device_size_blocks)), priority)
 
-    def prefetch_blocks(self, blocks: Sequence[int]) -> None:
+    def prefetch_blocks(self, blocks: Sequence[int], priority: IOPriority | None = None) -> None:
         """Starts reading the blocks that are not cached, in one batch, and does not wait for memory or I/O.
 
         It ends silently where memory for more would have to be waited for. Blocks outside the device are passed
@@ -169,7 +176,7 @@ class BufioClient:
             BufioMisuse: Called inside a callback, or after `close`.
         """
         refuse_in_callback("prefetch")
-        self._reader.prefetch(blocks)
+        self._reader.prefetch(blocks, priority)
 
     # -- giving buffers back ------------------------------------------------------------------------------------------
 
@@ -358,7 +365,7 @@ class BufioClient:
         refuse_in_callback("reset")
         with self._lock:
             self._state.check_open()
-        self._drop_all()
+        drop_all(self._state, self._writeback)
 
     def close(self) -> None:
         """Does as `reset`, for good. A second call does nothing."""
@@ -367,7 +374,7 @@ class BufioClient:
             if self._state.closed:
                 return
             self._state.closed = True
-        self._drop_all()
+        drop_all(self._state, self._writeback)
 
     def __enter__(self) -> Self:
         return self
@@ -378,22 +385,3 @@ class BufioClient:
         except BufferLeaked:
             if kind is None:  # else the leak is only what the error left behind
                 raise
-
-    def _drop_all(self) -> None:
-        state = self._state
-        self._writeback.write_all()
-        with self._lock:
-            for buffer in state.cache.buffers():
-                buffer.wait_while(READING | WRITING, self._lock)
-            leaked = [buffer for buffer in state.cache.buffers() if buffer.holds]
-            for buffer in leaked:
-                buffer.holds = 0  # so that a late release is found out
-            state.counters.prefetch_wasted += sum(buffer.unread for buffer in state.cache.buffers())
-            state.empty()
-        if leaked:
-            blocks = tuple(sorted(buffer.block for buffer in leaked))
-            raise BufferLeaked(
-                f"bufio client dropped with {len(blocks)} held buffers: blocks {', '.join(map(str, blocks[:8]))}",
-                hint="release every buffer before",
-                blocks=blocks,
-            )

@@ -8,6 +8,7 @@ from typing import Any
 
 from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BadRequest, IOFailed
+from dmsnap.block.priority import IOPriority, io_priority
 from dmsnap.bufio.allocation import Allocator
 from dmsnap.bufio.buffer import READING, Buffer
 from dmsnap.bufio.misuse import run_callback
@@ -47,12 +48,13 @@ class Reader:
         self._hooked = aux is not None or alloc_callback is not None
         self._known_blocks = 0
 
-    def obtain(self, block: int, bits: int) -> Buffer:
+    def obtain(self, block: int, bits: int, priority: IOPriority | None = None) -> Buffer:
         """Returns the buffer of a block, held. Lock: not taken.
 
         Args:
             block: Its number.
             bits: `READING` to read it where it is not cached, 0 to leave the memory as it is.
+            priority: Of the read.
         """
         state = self._state
         if not 0 <= block < self._known_blocks:
@@ -78,10 +80,10 @@ class Reader:
                 self._count_reads(1)
             state.note("miss" if bits else "new", block)
             self._writeback.check_ratio()
-        self._fill(buffer)
+        self._fill(buffer, priority)
         return buffer
 
-    def prefetch(self, blocks: Sequence[int]) -> None:
+    def prefetch(self, blocks: Sequence[int], priority: IOPriority | None = None) -> None:
         """Starts reading blocks, as many as there is memory at hand for. Lock: not taken."""
         state = self._state
         device_blocks = state.device_size_blocks
@@ -99,7 +101,10 @@ class Reader:
             self._writeback.check_ratio()
         size, start = state.block_size_bytes, state.start_bytes
         try:
-            completions = state.device.start_reads([(start + buffer.block * size, buffer.data) for buffer in buffers])
+            with io_priority(priority):
+                completions = state.device.start_reads(
+                    [(start + buffer.block * size, buffer.data) for buffer in buffers]
+                )
         except BaseException as error:
             kept = _kept(error)
             completions = [Completion.failed(kept)] * len(buffers)
@@ -153,13 +158,14 @@ class Reader:
             for buffer in buffers:
                 state.note("prefetch", buffer.block)
 
-    def _fill(self, buffer: Buffer) -> None:
+    def _fill(self, buffer: Buffer, priority: IOPriority | None) -> None:
         """Starts background writes that have to be, and reads the buffer if it is to be read. Lock: not taken."""
         state, reads = self._state, buffer.state & READING
         try:
             self._writeback.start()
             if reads:
-                state.device.read_into(state.start_bytes + buffer.block * state.block_size_bytes, buffer.data)
+                with io_priority(priority):
+                    state.device.read_into(state.start_bytes + buffer.block * state.block_size_bytes, buffer.data)
         except BaseException as error:
             with state.lock:
                 if reads:
