@@ -57,6 +57,11 @@ class ExceptionTable:
         lengths = 0 if self._length is None else self._length.nbytes
         return self._origin.nbytes + self._cow.nbytes + lengths + index
 
+    @property
+    def columns(self) -> tuple[UIntArray, UIntArray, UIntArray | None]:
+        """What the table was made of: origin, COW and length of each run. Not to be written to."""
+        return self._origin, self._cow, self._length
+
     def lookup(self, origin_chunk: int) -> int | None:
         """Returns the COW chunk of an origin chunk (0 or more): None without an exception, 0 for a damaged record."""
         buckets = self._buckets or self._build_buckets()
