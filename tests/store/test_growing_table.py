@@ -1,6 +1,7 @@
 """A table that changes against a dict: every question has the same answer, whenever changes are folded."""
 
 import threading
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -22,6 +23,7 @@ def fewest_to_fold(request):
         patch.setattr(growing_table, "_FEWEST_TO_FOLD", request.param)
         if request.param < 8192:
             patch.setattr(growing_table, "_LONG", 3)
+            patch.setattr(growing_table, "_FEW", 4)
             patch.setattr(growing_table, "_BATCH_RUNS", 5)
             patch.setattr(table_module, "_BATCH_RUNS", 4)
         yield
@@ -102,7 +104,7 @@ def test_missing_are_the_ranges_without_an_exception(base, changes, first, lengt
         at for at in range(first, first + length) if at not in model
     ]
     assert all(begin < end for begin, end in gaps)
-    assert all(one[1] < other[0] for one, other in zip(gaps, gaps[1:], strict=False))
+    assert all(one[1] < other[0] for one, other in pairwise(gaps))
 
 
 @given(base_content, st.lists(change, max_size=10))
@@ -206,7 +208,7 @@ def test_what_is_asked_while_another_thread_changes_the_table_is_never_torn():
                 wrong.append(("missing", table.missing(0, 100)))
 
     def change():
-        for _ in range(60):
+        for _ in range(25):
             for at in range(100, 130):
                 table.add(at, 10_000 + at)
             table.add(200, 10_200, 5)

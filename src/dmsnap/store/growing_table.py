@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
 
 from dmsnap.store.overlaying import REMOVED, Columns, overlaid
-from dmsnap.store.runs import Runs
+from dmsnap.store.runs import Runs, expand, run_starts
 from dmsnap.store.table import ExceptionTable
 
 __all__ = ["GrowingTable"]
@@ -28,6 +29,8 @@ _FEWEST_TO_FOLD = 8192
 _RUNS_PER_CHANGE = 16
 _LONG = 4096
 _BATCH_RUNS = 1 << 16
+_FEW = 1024
+_UNCHANGED = -2
 _BYTES_AN_INTEGER = 32
 
 
@@ -71,20 +74,22 @@ class GrowingTable:
     def runs_between(self, first: int, stop: int) -> Runs:
         """The runs that touch origin chunks ``first`` up to, not including, ``stop``: clipped to them, ascending."""
         base, recent = self._pair
-        changes = _changes(recent, first, stop)
-        runs = base.runs_between(first, stop)
-        return runs if changes is None else _laid_over(runs, changes)
+        if not recent or stop <= first:
+            return base.runs_between(first, stop)
+        if stop - first <= max(_FEW, 4 * len(recent)):  # asking for a key costs about a quarter of sorting one
+            return _chunk_by_chunk(base, recent, first, stop)
+        return _laid_over(base.runs_between(first, stop), _between(_sorted_changes(recent.copy()), first, stop))
 
     def batches(self, first: int = 0, stop: int = 1 << 63) -> Iterator[Runs]:
         """As `runs_between`, by default of all chunks, in batches of bounded size; none is empty.
 
         What is yielded is the table as it was when the first batch was asked for.
         """
-        base, recent = self._pair
-        changes = _changes(recent, first, stop)
-        if changes is None:
-            yield from base.batches(first, stop)
+        if stop - first <= _FEW:
+            yield from (runs for runs in (self.runs_between(first, stop),) if len(runs.origin))
             return
+        base, recent = self._pair
+        changes = _between(_sorted_changes(recent.copy()), first, stop)
         done, total = 0, len(changes.origin)
         for runs in base.batches(first, stop):
             end = int(np.searchsorted(changes.origin, runs.origin[-1] + runs.length[-1]))
@@ -176,25 +181,39 @@ class GrowingTable:
 _NOTHING = Runs(*(np.empty(0, np.int64) for _ in range(3)))
 
 
-def _changes(recent: dict[int, int], first: int, stop: int) -> Runs | None:
-    """The recent changes within a range, sorted; None where there are none.
+def _chunk_by_chunk(base: ExceptionTable, recent: dict[int, int], first: int, stop: int) -> Runs:
+    """The runs of a short range; the dict, which may change meanwhile, is asked key by key."""
+    first = max(first, 0)
+    count = stop - first
+    cow = np.fromiter(map(recent.get, range(first, stop), repeat(_UNCHANGED)), np.int64, count)
+    unchanged = cow == _UNCHANGED
+    if unchanged.any():
+        runs = base.runs_between(first, stop)
+        if unchanged.all():
+            return runs
+        below = np.full(count, REMOVED, np.int64)
+        below[expand(runs.origin - first, runs.length)] = _copies(runs)
+        cow = np.where(unchanged, below, cow)
+    chunks = np.flatnonzero(cow >= 0).astype(np.int64, copy=False)
+    cow = cow[chunks]
+    chunks += first
+    starts = run_starts(chunks, cow)
+    if starts is None:
+        return Runs(chunks, cow, np.ones(len(chunks), np.int64))
+    return Runs(chunks[starts], cow[starts], np.diff(starts, append=len(chunks)))
 
-    The dict may change meanwhile: it is asked key by key, or copied, which no other thread can come between.
-    """
-    if not recent or stop <= first:
-        return None
-    if stop - first <= 4 * len(recent):  # asking for a key costs about a quarter of sorting one
-        asked = range(first, stop)
-        cow = [*map(recent.get, asked)]
-        found = [(chunk, at) for chunk, at in zip(asked, cow, strict=True) if at is not None]
-        recent = dict(found)
-        if not recent:
-            return None
-        origin = np.fromiter(recent.keys(), np.int64, len(recent))
-        return Runs(origin, np.fromiter(recent.values(), np.int64, len(recent)), np.ones(len(recent), np.int64))
-    changes = _sorted_changes(recent.copy())
+
+def _copies(runs: Runs) -> npt.NDArray[np.int64]:
+    """The COW chunk of every chunk of every run."""
+    copies = expand(runs.cow, runs.length)
+    if not runs.cow.all():
+        copies[np.repeat(runs.cow == 0, runs.length)] = 0
+    return copies
+
+
+def _between(changes: Runs, first: int, stop: int) -> Runs:
     begin, end = np.searchsorted(changes.origin, (first, min(stop, (1 << 63) - 1))).tolist()
-    return Runs(*(column[begin:end] for column in changes)) if begin < end else None
+    return Runs(*(column[begin:end] for column in changes))
 
 
 def _sorted_changes(recent: dict[int, int]) -> Runs:

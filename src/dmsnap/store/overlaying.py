@@ -48,16 +48,20 @@ def overlaid(base: Columns, changes: Runs) -> Columns:
         first -= (first > 0) & (reached > starts)
     touched = stop - first
     if not touched.any():
-        added = changes.cow >= 0
-        pieces = changes if added.all() else Runs(*(column[added] for column in changes))
-        return _merged(Columns(origin, base.cow, base.length), pieces)
+        return _merged(Columns(origin, base.cow, base.length), _added(changes))
     kept = np.ones(len(origin), np.bool_)
     kept[expand(first, touched)] = False
-    cut = np.flatnonzero(~kept)
-    lengths = np.ones(len(cut), np.int64) if base.length is None else base.length[cut].astype(np.int64)
-    pieces = _cut(Runs(origin[cut].astype(np.int64), base.cow[cut].astype(np.int64), lengths), changes)
     rest = Columns(origin[kept], base.cow[kept], None if base.length is None else base.length[kept])
+    if base.length is None:  # what is touched is gone, whole
+        return _merged(rest, _added(changes))
+    cut = ~kept
+    pieces = _cut(Runs(*(column[cut].astype(np.int64) for column in (origin, base.cow, base.length))), changes)
     return _merged(rest, pieces)
+
+
+def _added(changes: Runs) -> Runs:
+    added = changes.cow >= 0
+    return changes if added.all() else Runs(*(column[added] for column in changes))
 
 
 def _cut(runs: Runs, changes: Runs) -> Runs:

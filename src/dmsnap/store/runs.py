@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Runs", "expand", "run_starts"]
+
+_Integer = TypeVar("_Integer", bound=np.integer[Any])
 
 UIntArray = npt.NDArray[np.unsignedinteger[Any]]
 
@@ -26,7 +28,7 @@ class Runs(NamedTuple):
     length: npt.NDArray[np.int64]
 
 
-def run_starts(origin: UIntArray, cow: UIntArray) -> npt.NDArray[np.intp] | None:
+def run_starts(origin: npt.NDArray[np.integer[Any]], cow: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.intp] | None:
     """Where runs begin in exceptions of one chunk each, in their order; None when no two of them join."""
     joined = origin[1:] - origin[:-1] == 1
     if not joined.any():  # scattered: half the work is enough to know
@@ -37,7 +39,7 @@ def run_starts(origin: UIntArray, cow: UIntArray) -> npt.NDArray[np.intp] | None
     return np.concatenate((np.zeros(1, np.intp), np.flatnonzero(~joined) + 1))
 
 
-def expand(first: UIntArray, length: UIntArray) -> UIntArray:
+def expand(first: npt.NDArray[_Integer], length: npt.NDArray[np.integer[Any]]) -> npt.NDArray[_Integer]:
     """Every chunk of every run, one after another."""
     ends = np.cumsum(length)
     steps = np.arange(ends[-1] if len(ends) else 0, dtype=first.dtype)
