@@ -9,6 +9,7 @@ from dmsnap.block.contract import BlockDevice
 from dmsnap.block.file import FileDevice
 from dmsnap.errors import DmsnapError
 from dmsnap.store import FindingKind, Store
+from dmsnap.store.exception_store import ExceptionStore
 from dmsnap.store.format import MAGIC
 
 __all__ = ["OriginIsStore", "OriginTooSmall", "Warn", "begins_as_store", "judge_origin"]
@@ -33,7 +34,7 @@ def begins_as_store(device: BlockDevice) -> bool:
     return False
 
 
-def judge_origin(origin: BlockDevice, store: Store, *, refuse: bool, warn: Warn | None = None) -> None:
+def judge_origin(origin: BlockDevice, store: Store | ExceptionStore, *, refuse: bool, warn: Warn | None = None) -> None:
     """Looks at whether this can be the origin of this store.
 
     Args:
@@ -58,7 +59,7 @@ def judge_origin(origin: BlockDevice, store: Store, *, refuse: bool, warn: Warn 
         warn(f"{origin.name}: its last {left_out} bytes do not fill a sector and are left out")
 
 
-def _doubt(origin: BlockDevice, store: Store) -> DmsnapError | None:
+def _doubt(origin: BlockDevice, store: Store | ExceptionStore) -> DmsnapError | None:
     for finding in store.findings:
         if finding.kind == FindingKind.OUTSIDE_ORIGIN:
             return OriginTooSmall(

@@ -69,6 +69,11 @@ class Store:
     findings: tuple[Finding, ...]
 
     @property
+    def chunk_zero_bytes(self) -> int:
+        """Where on the COW device its chunk 0 begins."""
+        return 0
+
+    @property
     def valid(self) -> bool:
         """Whether the header says so; any number but 0 does, as in the kernel."""
         return self.header.valid != 0

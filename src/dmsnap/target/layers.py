@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from dmsnap.block.contract import BlockDevice, Extent, ExtentKind
+from dmsnap.store.growing_table import GrowingTable
 from dmsnap.store.table import ExceptionTable
 
-__all__ = ["snapshot_data", "snapshot_extents"]
+__all__ = ["Layers", "snapshot_data", "snapshot_extents"]
 
 EXCEPTION_DEPTH = 1
 ORIGIN_DEPTH = 2
@@ -15,14 +17,31 @@ ORIGIN_DEPTH = 2
 _LOOKAHEAD_BYTES = 64 << 20  # how far one question about the COW device goes, to answer for later runs too
 
 
-def snapshot_extents(
-    origin: BlockDevice, cow: BlockDevice, table: ExceptionTable, chunk_shift: int, offset: int, length: int
-) -> Iterator[Extent]:
+class Layers(NamedTuple):
+    """What a snapshot is made of.
+
+    Attributes:
+        origin: Where chunks without an exception are.
+        cow: Where the others are.
+        table: Which have one.
+        chunk_shift: The chunk size is 2 to the power of it.
+        chunk_zero: Byte of the COW device where its chunk 0 begins.
+    """
+
+    origin: BlockDevice
+    cow: BlockDevice
+    table: ExceptionTable | GrowingTable
+    chunk_shift: int
+    chunk_zero: int
+
+
+def snapshot_extents(layers: Layers, offset: int, length: int) -> Iterator[Extent]:
     """Yields what a range of a snapshot holds, without gaps; neighbours may be alike.
 
     Depth 1 is an exception, data or hole as the COW device has it; depth 2 is the origin, as the origin has it. An
     exception whose copy cannot be had counts as data: only a read says more.
     """
+    origin, cow, table, chunk_shift, chunk_zero = layers
     position, end = offset, offset + length
     below, above = _Forward(origin, offset, end), _Anywhere(cow)
     for runs in table.batches(offset >> chunk_shift, ((end - 1) >> chunk_shift) + 1):
@@ -31,24 +50,26 @@ def snapshot_extents(
             stop = min((chunk + count) << chunk_shift, end)
             if start > position:
                 yield from below.extents(position, start)
-            yield from above.extents((copy << chunk_shift) + (start & ((1 << chunk_shift) - 1)), start, stop)
+            into = start & ((1 << chunk_shift) - 1)
+            at = chunk_zero + (copy << chunk_shift) if copy else -end  # nowhere
+            yield from above.extents(at + into, start, stop)
             position = stop
     if position < end:
         yield from below.extents(position, end)
 
 
-def snapshot_data(
-    origin: BlockDevice, cow: BlockDevice, table: ExceptionTable, chunk_shift: int, offset: int, length: int
-) -> Iterator[Extent]:
+def snapshot_data(layers: Layers, offset: int, length: int) -> Iterator[Extent]:
     """Yields the same without telling the layers apart: far fewer extents where the devices have no holes."""
+    origin, cow, table, chunk_shift, chunk_zero = layers
     position, end = offset, offset + length
     for runs in table.batches(offset >> chunk_shift, ((end - 1) >> chunk_shift) + 1):
         stop = min(int(runs.origin[-1] + runs.length[-1]) << chunk_shift, end)
-        copies = int(runs.cow.min()) << chunk_shift, int((runs.cow + runs.length).max()) << chunk_shift
+        first, last = int(runs.cow.min()), int((runs.cow + runs.length).max())
+        copies = chunk_zero + (first << chunk_shift), chunk_zero + (last << chunk_shift)
         if _all_data(origin, position, stop) and _all_data(cow, *copies):
             yield Extent(position, stop - position, ExtentKind.DATA, EXCEPTION_DEPTH)
         else:
-            for extent in snapshot_extents(origin, cow, table, chunk_shift, position, stop - position):
+            for extent in snapshot_extents(layers, position, stop - position):
                 yield extent._replace(depth=EXCEPTION_DEPTH)
         position = stop
     if position < end:
@@ -105,7 +126,7 @@ class _Anywhere:
 
     def _ask(self, at: int, length: int) -> None:
         known = min(self._size - at, max(length, _LOOKAHEAD_BYTES))
-        if at < self._cow.logical_block_size_bytes or known <= 0:  # a damaged record: it points nowhere
+        if at < 0 or known <= 0:  # a damaged record: it points nowhere
             self._start, self._stop, self._kind = at, at + length, ExtentKind.DATA
             return
         first = next(self._cow.extents(at, known))

@@ -16,9 +16,10 @@ from dmsnap.block.completion import Completion
 from dmsnap.block.contract import BadRequest, BlockDevice, Extent, IOFailed, ReadOnlyDevice, ReadRequest
 from dmsnap.block.extents import joined
 from dmsnap.store import Store
+from dmsnap.store.exception_store import ExceptionStore
 from dmsnap.store.format import check_chunk_size
 from dmsnap.target.joint_completion import joint
-from dmsnap.target.layers import snapshot_data, snapshot_extents
+from dmsnap.target.layers import Layers, snapshot_data, snapshot_extents
 
 __all__ = ["DamagedException", "SnapshotDevice", "SnapshotInvalid", "refuse_invalid"]
 
@@ -59,7 +60,12 @@ class SnapshotDevice(BlockDevice):
     read_only = True
 
     def __init__(
-        self, origin: BlockDevice, store: Store, *, size_bytes: int | None = None, name: str = "snapshot"
+        self,
+        origin: BlockDevice,
+        store: Store | ExceptionStore,
+        *,
+        size_bytes: int | None = None,
+        name: str = "snapshot",
     ) -> None:
         cow = store.device
         block = max(origin.logical_block_size_bytes, cow.logical_block_size_bytes)
@@ -79,6 +85,7 @@ class SnapshotDevice(BlockDevice):
         self.store = store
         self._cow = cow
         self._cow_bytes = cow.size_bytes
+        self._chunk_zero = store.chunk_zero_bytes
         self._size_bytes = size
         self._valid = store.valid
         self._table = store.table
@@ -102,9 +109,9 @@ class SnapshotDevice(BlockDevice):
             if copy is None:
                 self.origin.read_into(offset, view)
                 return
-            at = (copy << self._shift) + (offset & self._mask)
+            at = self._chunk_zero + (copy << self._shift) + (offset & self._mask)
             if not copy or at + length > self._cow_bytes:
-                raise self._damaged(chunk, at)
+                self._check_copy(chunk, copy, at, length)
             self._cow.read_into(at, view)
             return
         self._start_reads(((offset, view),))[0].wait()
@@ -142,9 +149,12 @@ class SnapshotDevice(BlockDevice):
         held_at = held_from = -1
         for chunk, copy, count in zip(runs.origin.tolist(), runs.cow.tolist(), runs.length.tolist(), strict=True):
             start, stop = max(chunk << shift, offset), min((chunk + count) << shift, end)
-            at = (copy << shift) + start - (chunk << shift)
+            at = self._chunk_zero + (copy << shift) + start - (chunk << shift)
             if not copy or at + stop - start > self._cow_bytes:
-                return _Plan((), (), self._damaged(chunk, at))
+                try:
+                    self._check_copy(chunk, copy, at, stop - start)
+                except DamagedException as error:
+                    return _Plan((), (), error)
             if held_at >= 0:
                 if start == position and at - held_at == start - held_from:
                     position = stop
@@ -163,13 +173,16 @@ class SnapshotDevice(BlockDevice):
 
     def _extents(self, offset: int, length: int) -> Iterator[Extent]:
         refuse_invalid(self.store)
-        return joined(snapshot_extents(self.origin, self._cow, self._table, self._shift, offset, length))
+        return joined(snapshot_extents(self._layers(), offset, length))
 
     def data_extents(self, offset: int, length: int) -> Iterator[Extent]:
         """As `extents`, but every depth is 1: for who copies and wants to know only what may be left out."""
         self._check(offset, length)
         refuse_invalid(self.store)
-        return joined(snapshot_data(self.origin, self._cow, self._table, self._shift, offset, length))
+        return joined(snapshot_data(self._layers(), offset, length))
+
+    def _layers(self) -> Layers:
+        return Layers(self.origin, self._cow, self._table, self._shift, self._chunk_zero)
 
     def _write_at(self, offset: int, view: memoryview) -> None:  # noqa: ARG002
         raise ReadOnlyDevice(f"{self.name}: snapshots are read only", device=self.name, offset_bytes=offset)
@@ -182,8 +195,13 @@ class SnapshotDevice(BlockDevice):
 
     # -- errors -------------------------------------------------------------------------------------------------------
 
-    def _damaged(self, chunk: int, at: int) -> DamagedException:
-        return DamagedException(
+    def _check_copy(self, chunk: int, copy: int, at: int, length: int) -> None:
+        """Raises `DamagedException` unless the COW device, which may have grown, has these bytes of a chunk's copy."""
+        if copy:
+            self._cow_bytes = self._cow.size_bytes
+            if at + length <= self._cow_bytes:
+                return
+        raise DamagedException(
             f"{self.name}: origin chunk {chunk} was copied, but its record points at no copy in {self._cow.name}",
             hint="the store is damaged or cut short there; everything else can be read",
             device=self._cow.name,
@@ -198,7 +216,7 @@ def _wait_for(reads: Sequence[Completion]) -> None:
             completion.wait()
 
 
-def refuse_invalid(store: Store) -> None:
+def refuse_invalid(store: Store | ExceptionStore) -> None:
     """Does nothing for a valid store.
 
     Raises:

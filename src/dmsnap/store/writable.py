@@ -1,0 +1,208 @@
+"""The persistent store, writing: what Linux dm-snap-persistent does, with commits that may wait for a flush."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+import numpy as np
+
+from dmsnap.block.contract import SECTOR_BYTES, IOFailed
+from dmsnap.errors import DmsnapError
+from dmsnap.store.allocation import ChunkAllocator
+from dmsnap.store.areas import MetadataAreas, Records
+from dmsnap.store.exception_store import AreaBeyondDevice, ExceptionStore, NewRun, Usage
+from dmsnap.store.finding import FindingKind
+from dmsnap.store.format import Header, exceptions_per_area, pack_header
+from dmsnap.store.growing_table import GrowingTable
+from dmsnap.store.persistent import Store
+
+__all__ = ["DamagedStore", "PersistentStore"]
+
+_SOUND = {FindingKind.DUPLICATE, FindingKind.OUTSIDE_ORIGIN}
+"""Findings that do not stand in the way of writing."""
+
+
+class DamagedStore(DmsnapError):
+    """A store whose records cannot be right must not be added to."""
+
+
+class PersistentStore(ExceptionStore):
+    """A loaded store that goes on.
+
+    Args:
+        store: From `open_store`; its device must be writable. Nobody else may write to it.
+        overflow: Whether this is type ``PO``.
+        spare_last_slot: Linux invalidates a snapshot when the last slot of an area is used and the next area would lie
+            past the end of the device, though all data fitted (with 4 KiB chunks: a COW device of 256 MiB). With this
+            the store says that it is full one exception earlier instead.
+
+    Raises:
+        DamagedStore: Records point into metadata, outside the device or are otherwise impossible.
+        ReadOnlyDevice: The device was opened to look.
+    """
+
+    def __init__(self, store: Store, *, overflow: bool = False, spare_last_slot: bool = False) -> None:
+        refused = [finding for finding in store.findings if finding.kind not in _SOUND]
+        if refused:
+            raise DamagedStore(
+                f"{store.device.name}: damaged, so that nothing must be added: {refused[0].message}",
+                hint="read what is there: every intact chunk can be exported",
+                device=store.device.name,
+            )
+        self.device = store.device
+        self.chunk_size_sectors = store.chunk_size_sectors
+        self.kind = "PO" if overflow else "P"
+        self.valid = store.valid
+        self.findings = store.findings
+        self.table = GrowingTable(store.table)
+        self._header = store.header
+        self._per_area = exceptions_per_area(store.chunk_size_sectors)
+        self._allocator = ChunkAllocator(self._per_area, store.next_free)
+        self._areas = MetadataAreas(store.device, store.chunk_size_sectors, store.areas - 1, store.committed)
+        self._device_chunks = self._chunks_now()
+        self._spare_last_slot = spare_last_slot
+        self._outstanding = 0  # chunks allocated and not yet recorded or given back
+        self._waiting: list[NewRun] = []
+        self._waiting_records = 0
+        self._lock = threading.Lock()  # of what waits
+        self._writing = threading.Lock()  # of the areas
+
+    # -- exceptions ---------------------------------------------------------------------------------------------------
+
+    def allocate(self, first: int, count: int) -> list[NewRun]:
+        runs: list[NewRun] = []
+        while count:
+            most = self._before_last_slot(count) if self._spare_last_slot else count
+            cow, got = self._allocator.take(most, self._device_chunks) if most else (0, 0)
+            if not got:
+                if (chunks := self._chunks_now()) > self._device_chunks:
+                    self._device_chunks = chunks
+                    continue
+                break
+            runs.append(NewRun(first, cow, got))
+            self._outstanding += got
+            first += got
+            count -= got
+        return runs
+
+    def give_back(self, runs: list[NewRun]) -> None:
+        for _, cow, length in reversed(runs):
+            self._allocator.give_back(cow, length)
+            self._outstanding -= length
+
+    def record(self, runs: list[NewRun]) -> None:
+        count = sum(run.length for run in runs)
+        self._outstanding -= count
+        with self._lock:
+            if not self._fits(self._waiting_records + count):
+                raise AreaBeyondDevice(
+                    f"{self.device.name}: the next metadata area would lie past the end of the COW device",
+                    hint="make the COW device a chunk larger or smaller; Linux invalidates the snapshot here",
+                    device=self.device.name,
+                )
+            self._waiting.extend(runs)
+            self._waiting_records += count
+
+    def commit(self) -> bool:
+        with self._writing:
+            return self.valid and self._commit()
+
+    def _commit(self) -> bool:
+        with self._lock:
+            batch, records = self._waiting, self._waiting_records
+            self._waiting, self._waiting_records = [], 0
+        if not batch:
+            return False
+        try:
+            self._areas.append(_as_records(batch, records))
+        except BaseException:
+            with self._lock:
+                self._waiting[:0] = batch
+                self._waiting_records += records
+            raise
+        return True
+
+    def drop(self) -> None:
+        with self._writing:
+            if not self.valid:
+                return
+            with suppress(IOFailed):  # what is complete is on the device before, as it is in a kernel
+                self._commit()
+            self.valid = False
+            header = pack_header(Header(self._header.magic, 0, self._header.version, self.chunk_size_sectors))
+            block = max(SECTOR_BYTES, self.device.logical_block_size_bytes)
+            with suppress(IOFailed):
+                # The kernel writes the whole chunk; the block with the header goes first, so that no crash can leave
+                # a chunk of zeros, which would be a new and empty store.
+                self.device.write_at(0, header.ljust(block, b"\0"))
+                self.device.flush()
+                if self.chunk_size_bytes > block:
+                    self.device.zero(block, self.chunk_size_bytes - block)
+
+    # -- merging ------------------------------------------------------------------------------------------------------
+
+    def last_records(self, most: int) -> list[Records]:
+        """Returns up to ``most`` of the last records, the last one first, each area's by itself.
+
+        Like the kernel it steps back from an area without records, which `usage` shows.
+
+        Raises:
+            IOFailed: A metadata area could not be read.
+        """
+        with self._writing:
+            self._areas.step_back()
+            return [records[::-1] for records in self._areas.last(most)]
+
+    def clear_last(self, count: int) -> None:
+        """Removes the last ``count`` records from the device, durably; the table is not touched.
+
+        Raises:
+            IOFailed: The device failed.
+        """
+        with self._writing:
+            self._areas.clear_last(count)
+            # What the kernel takes from now on for the chunk after the last one in use: an estimate for `usage`.
+            stride = self._per_area + 1
+            self._allocator.next_free = 1 + self._areas.area * stride + self._areas.committed + 1
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    def usage(self) -> Usage:
+        with self._lock:
+            area = self._areas.area + (self._areas.committed + self._waiting_records) // self._per_area
+        chunk = self.chunk_size_sectors
+        total = self.device.size_bytes // SECTOR_BYTES
+        return Usage(self._allocator.next_free * chunk & (1 << 64) - 1, total, (area + 2) * chunk)
+
+    def close(self) -> None:
+        self._areas.close()
+
+    def _chunks_now(self) -> int:
+        return self.device.size_bytes // self.chunk_size_bytes
+
+    def _fits(self, waiting: int) -> bool:
+        return self._areas.fits(waiting)
+
+    def _before_last_slot(self, count: int) -> int:
+        """How many of ``count`` records more may come without an area filling up that has no successor."""
+        with self._lock:
+            taken = self._waiting_records + self._outstanding
+        while count and not self._fits(taken + count):
+            filled = self._areas.committed + taken + count
+            count = max(0, count - 1 - filled % self._per_area)
+        return count
+
+
+def _as_records(runs: list[NewRun], count: int) -> Records:
+    records = np.empty((count, 2), "<u8")
+    at = 0
+    for origin, cow, length in runs:
+        if length == 1:
+            records[at] = origin, cow
+        else:
+            steps = np.arange(length, dtype=np.uint64)
+            records[at : at + length, 0] = steps + np.uint64(origin)
+            records[at : at + length, 1] = steps + np.uint64(cow)
+        at += length
+    return records

@@ -1,0 +1,54 @@
+"""I/O that somebody may have to wait for: which ranges of chunks are being read or written now."""
+
+from __future__ import annotations
+
+import threading
+from itertools import count
+
+__all__ = ["ChunkTracker"]
+
+
+class ChunkTracker:
+    """Ranges of chunks with I/O under way.
+
+    Whoever does I/O begins before it looks up where to; whoever has changed what is found there waits for those who
+    began before. So one either sees the change or is waited for (Linux dm-snapshot tracks its reads for the same end).
+    """
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self._under_way: dict[int, tuple[int, int]] = {}
+        self._ended = threading.Condition()
+        self._waiting = 0
+
+    def begin(self, first: int, stop: int) -> int:
+        """Says that I/O on chunks ``first`` up to, not including, ``stop`` begins; returns what `end` takes."""
+        number = next(self._numbers)
+        self._under_way[number] = first, stop
+        return number
+
+    def end(self, number: int) -> None:
+        """Says that it is over."""
+        del self._under_way[number]
+        if self._waiting:
+            with self._ended:
+                self._ended.notify_all()
+
+    def wait_for(self, first: int, stop: int) -> None:
+        """Waits until no I/O on these chunks is under way that began before the call."""
+        if not self._under_way:
+            return
+        with self._ended:
+            self._waiting += 1
+            try:
+                before = {
+                    number for number, (begin, end) in list(self._under_way.items()) if begin < stop and first < end
+                }
+                while not before.isdisjoint(self._under_way):
+                    self._ended.wait(_LOOK_AGAIN_SECONDS)
+            finally:
+                self._waiting -= 1
+
+
+_LOOK_AGAIN_SECONDS = 0.05
+"""An end may be missed by one who was about to wait; it is seen this much later."""

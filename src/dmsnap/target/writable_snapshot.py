@@ -1,0 +1,251 @@
+"""The snapshot target, writing: what is written goes to the COW device, the origin stays as it is.
+
+Source: Linux dm-snapshot. A chunk without an exception gets one: a write of the whole chunk goes straight to its place
+on the COW device, of a smaller one the rest is copied from the origin. A chunk with an exception is written in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from dmsnap.block.completion import COMPLETED, Completion
+from dmsnap.block.contract import BlockDevice, IOFailed, ReadRequest
+from dmsnap.errors import DmsnapError
+from dmsnap.store.exception_store import ExceptionStore, NewRun
+from dmsnap.target.copying import copy_range
+from dmsnap.target.exceptions import Exceptions, Pending, SyncMode, is_out_of_room
+from dmsnap.target.snapshot import SnapshotDevice, refuse_invalid
+from dmsnap.target.status import Status
+
+__all__ = ["SnapshotOverflowed", "WritableSnapshot"]
+
+_ASSEMBLED_BYTES = 1 << 20
+"""A chunk that is written in part is put together in memory and written at once, up to this size."""
+
+
+class SnapshotOverflowed(IOFailed):
+    """The store of type ``PO`` ran full: the snapshot can be read, and no more be written."""
+
+
+class WritableSnapshot(SnapshotDevice):
+    """A snapshot that can be written to; any number of threads may use it.
+
+    It behaves as a disk with a volatile write cache: what was flushed survives any crash. The origin and the COW device
+    stay the caller's to close, after the snapshot.
+
+    Args:
+        origin: What the snapshot was taken of. It is only read; whoever writes to it does so through an
+            `OriginDevice` that this snapshot was added to.
+        store: The exceptions.
+        size_bytes: The snapshot's size; by default the origin's.
+        name: For messages.
+        sync: ``"flush"`` or ``"commit"``; see `dmsnap.target.exceptions`.
+        discard_zeroes_cow: A discarded chunk with an exception reads as zeros from then on (since Linux 5.3).
+        discard_passdown_origin: Discards go to the origin too, unprotected; needs the former.
+
+    Attributes:
+        exceptions: What an `OriginDevice` works with.
+    """
+
+    def __init__(
+        self,
+        origin: BlockDevice,
+        store: ExceptionStore,
+        *,
+        size_bytes: int | None = None,
+        name: str = "snapshot",
+        sync: SyncMode = "flush",
+        discard_zeroes_cow: bool = False,
+        discard_passdown_origin: bool = False,
+    ) -> None:
+        super().__init__(origin, store, size_bytes=size_bytes, name=name)
+        self.read_only = False
+        self.exceptions = Exceptions(origin, store, sync)
+        self.exceptions.on_invalid.append(self._hear_invalid)
+        self.discard_zeroes_cow = discard_zeroes_cow
+        self.discard_passdown_origin = discard_passdown_origin
+        self._exception_store = store
+        self._chunk_bytes = store.chunk_size_bytes
+        self._origin_bytes = origin.size_bytes
+
+    def status(self) -> Status:
+        """Returns what the kernel's status line says."""
+        if not self.exceptions.valid:
+            return Status("Invalid")
+        if self.exceptions.overflowed:
+            return Status("Overflow")
+        return Status("", *self._exception_store.usage())
+
+    # -- reading: as without writes, but one who overwrites the origin waits for reads of it ---------------------------
+
+    def _read_into(self, offset: int, view: memoryview) -> None:
+        reads = self.exceptions.reads
+        number = reads.begin(offset >> self._shift, ((offset + len(view) - 1) >> self._shift) + 1)
+        try:
+            super()._read_into(offset, view)
+        finally:
+            reads.end(number)
+
+    def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
+        reads, shift = self.exceptions.reads, self._shift
+        numbers = [reads.begin(offset >> shift, ((offset + len(view) - 1) >> shift) + 1) for offset, view in requests]
+        try:
+            completions = super()._start_reads(requests)
+        except BaseException:
+            for number in numbers:
+                reads.end(number)
+            raise
+        for number, completion in zip(numbers, completions, strict=True):
+            if completion is COMPLETED:
+                reads.end(number)
+            else:
+                completion.add_done_callback(partial(_end, reads.end, number))
+        return completions
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def _write_at(self, offset: int, view: memoryview) -> None:
+        self._change(offset, offset + len(view), view)
+
+    def _zero(self, offset: int, length: int) -> None:
+        self._change(offset, offset + length, None)
+
+    def _change(self, start: int, end: int, data: memoryview | None) -> None:
+        """Writes bytes ``start`` to ``end``; zeros where there is no data."""
+        exceptions, shift = self.exceptions, self._shift
+        self._refuse_writes()
+        first, stop = start >> shift, ((end - 1) >> shift) + 1
+        if stop - first == 1 and (copy := self._table.lookup(first)) is not None:
+            self._put(first, copy, start, end, data, start)
+            return
+        pending = exceptions.reserve(first, stop)
+        if pending is None:
+            self._change_in_place(first, stop, start, end, data)
+            return
+        try:
+            for run in pending.runs:
+                self._fill(run, start, end, data)
+        except BaseException as error:
+            exceptions.give_up(pending)
+            if isinstance(error, DmsnapError) and not is_out_of_room(error):
+                exceptions.invalidate(error)
+            raise
+        if pending.full:
+            self._run_full(pending)
+        else:
+            self._change_in_place(first, stop, start, end, data)
+            exceptions.complete(pending)
+        if exceptions.sync == "commit":
+            exceptions.commit()
+        if not self._valid or pending.full:
+            self._refuse_writes()
+
+    def _run_full(self, pending: Pending) -> None:
+        """Ends what did not fit: a ``PO`` snapshot cannot be written any more, another is lost."""
+        exceptions = self.exceptions
+        if self._exception_store.kind == "PO":
+            exceptions.overflowed = True
+            exceptions.complete(pending)
+        else:
+            exceptions.give_up(pending)
+            exceptions.invalidate(exceptions.full())
+
+    def _change_in_place(self, first: int, stop: int, start: int, end: int, data: memoryview | None) -> None:
+        """Writes to the chunks of a range that have exceptions already."""
+        runs = self._table.runs_between(first, stop)
+        for chunk, copy, count in zip(runs.origin.tolist(), runs.cow.tolist(), runs.length.tolist(), strict=True):
+            begin, finish = max(start, chunk << self._shift), min(end, (chunk + count) << self._shift)
+            self._put(chunk, copy, begin, finish, data, start)
+
+    def _put(self, chunk: int, copy: int, begin: int, finish: int, data: memoryview | None, start: int) -> None:
+        """Writes bytes ``begin`` to ``finish``, which lie in a run, to the COW device; ``data`` begins at ``start``."""
+        at = self._chunk_zero + (copy << self._shift) + begin - (chunk << self._shift)
+        if not copy or at + finish - begin > self._cow_bytes:
+            self._check_copy(chunk, copy, at, finish - begin)
+        if data is None:
+            self._cow.zero(at, finish - begin)
+        else:
+            self._cow.write_at(at, data[begin - start : finish - start])
+
+    def _fill(self, run: NewRun, start: int, end: int, data: memoryview | None) -> None:
+        """Writes the copies of a new run: what is written over them by bytes ``start`` to ``end``, else the origin."""
+        chunk_start = run.origin << self._shift
+        chunk_end = min((run.origin + run.length) << self._shift, self._origin_bytes)
+        begin, finish = max(start, chunk_start), min(end, chunk_end)
+        shift = self._chunk_zero + (run.cow << self._shift) - chunk_start
+        if chunk_end - chunk_start <= _ASSEMBLED_BYTES and (begin > chunk_start or finish < chunk_end):
+            whole = memoryview(bytearray(chunk_end - chunk_start))
+            if begin > chunk_start:
+                self.origin.read_into(chunk_start, whole[: begin - chunk_start])
+            if finish < chunk_end:
+                self.origin.read_into(finish, whole[finish - chunk_start :])
+            if data is not None:
+                whole[begin - chunk_start : finish - chunk_start] = data[begin - start : finish - start]
+            self._cow.write_at(chunk_start + shift, whole)
+            return
+        copy_range(self.origin, chunk_start, self._cow, chunk_start + shift, begin - chunk_start)
+        if data is None:
+            self._cow.zero(begin + shift, finish - begin)
+        else:
+            self._cow.write_at(begin + shift, data[begin - start : finish - start])
+        copy_range(self.origin, finish, self._cow, finish + shift, chunk_end - finish)
+
+    def _flush(self) -> None:
+        # Linux sends a flush to the COW device alone, be the snapshot valid or not.
+        if not self._valid or not self.exceptions.commit():
+            self._cow.flush()
+
+    # -- discards -----------------------------------------------------------------------------------------------------
+
+    def _discard(self, offset: int, length: int) -> None:
+        if not self.discard_zeroes_cow:
+            return
+        self._refuse_writes()
+        end = offset + length
+        runs = self._table.runs_between(offset >> self._shift, ((end - 1) >> self._shift) + 1)
+        for chunk, copy, count in zip(runs.origin.tolist(), runs.cow.tolist(), runs.length.tolist(), strict=True):
+            for each in range(count):
+                self._discard_chunk(chunk + each, copy + each if copy else 0, offset, end)
+        if self.discard_passdown_origin:
+            self.origin.discard(offset, length)
+
+    def _discard_chunk(self, chunk: int, copy: int, offset: int, end: int) -> None:
+        """Zeroes a chunk that is discarded wholly; of a part the COW device is told."""
+        start = chunk << self._shift
+        begin, finish = max(start, offset), min(start + self._chunk_bytes, end)
+        at = self._chunk_zero + (copy << self._shift) + begin - start
+        if not copy or at + finish - begin > self._cow_bytes:
+            self._check_copy(chunk, copy, at, finish - begin)
+        if finish - begin == self._chunk_bytes:
+            self._cow.zero(at, finish - begin)
+        else:
+            self._cow.discard(at, finish - begin)
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        super()._close()
+        try:
+            if self.exceptions.valid:
+                self.exceptions.commit()
+        finally:
+            self._exception_store.close()
+
+    def _hear_invalid(self) -> None:
+        self._valid = False
+
+    def _refuse_writes(self) -> None:
+        """Does nothing where writes are possible, else raises what stands in the way."""
+        if not self._valid:
+            refuse_invalid(self._exception_store)
+        if self.exceptions.overflowed:
+            raise SnapshotOverflowed(
+                f"{self.name}: overflowed: its COW store {self._cow.name} is full",
+                hint="it can be read; merge or export it, or make a snapshot with a larger COW store",
+                device=self._cow.name,
+            )
+
+
+def _end(end: object, number: int, _: Completion) -> None:
+    end(number)  # type: ignore[operator]
