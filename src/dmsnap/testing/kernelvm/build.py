@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dmsnap.errors import DmsnapError
+from dmsnap.testing.kernelvm.guest_python import GUEST_MODULES, guest_python_files
 
 __all__ = [
     "APT_PACKAGES",
@@ -52,12 +53,12 @@ REQUIRED_TOOLS = (
 
 _KERNEL_METAPACKAGE = "linux-image-cloud-amd64"
 _GUEST_PROGRAMS = ("busybox", "dd", "dmsetup", "lvm", "blockdev", "mke2fs", "e2fsck")
-_GUEST_MODULES = (
+_KERNEL_MODULES = (
     *("virtio_pci", "virtio_blk", "loop", "nbd", "brd", "ext4", "crc32c_generic"),
     *("dm-mod", "dm-bufio", "dm-snapshot", "dm-zero", "dm-delay", "dm-flakey", "dm-log-writes"),
     *("dm-mirror", "dm-thin-pool"),
 )
-_RECIPE = 1
+_RECIPE = 2
 """Raised when this file changes what is built in a way that its constants do not show."""
 
 
@@ -84,7 +85,7 @@ def cache_folder() -> Path:
     if override := os.environ.get("DMSNAP_KERNELVM_CACHE"):
         return Path(override)
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    recipe = repr((_RECIPE, _KERNEL_METAPACKAGE, _GUEST_PROGRAMS, _GUEST_MODULES, _guest_init()))
+    recipe = repr((_RECIPE, _KERNEL_METAPACKAGE, _GUEST_PROGRAMS, _KERNEL_MODULES, GUEST_MODULES, _guest_init()))
     return base / "dmsnap" / f"kernelvm-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
 
 
@@ -157,6 +158,7 @@ def _make_root(root: Path, modules: Path, version: str) -> None:
     init.chmod(0o755)
     for program in _GUEST_PROGRAMS:
         _install_program(root, program)
+    _install_python(root)
     mke2fs_settings = Path("/etc/mke2fs.conf")
     if mke2fs_settings.exists():
         shutil.copyfile(mke2fs_settings, root / "etc" / "mke2fs.conf")
@@ -168,12 +170,30 @@ def _install_program(root: Path, name: str) -> None:
     if found is None:
         raise KernelVMUnavailable(f"the kernel machine needs {name}")
     shutil.copy(os.path.realpath(found), root / ("bin" if name == "busybox" else "sbin") / name)
-    linked = subprocess.run(["ldd", found], capture_output=True, text=True, check=False).stdout  # noqa: S603, S607
+    _install_libraries(root, found)
+
+
+def _install_python(root: Path) -> None:
+    interpreter, library = guest_python_files()
+    for file in (interpreter, *library):
+        _install_file(root, file)
+        if file == interpreter or ".so" in file.suffixes:
+            _install_libraries(root, file)
+    (root / "sbin" / "python3").symlink_to(interpreter)
+
+
+def _install_libraries(root: Path, program: str | Path) -> None:
+    linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout  # noqa: S603, S607
     for library in re.findall(r"(?:=>\s+|^\s+)(/\S+)", linked, re.MULTILINE):
-        target = root / library.lstrip("/")
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(os.path.realpath(library), target)
+        _install_file(root, Path(library))
+
+
+def _install_file(root: Path, file: Path) -> None:
+    """Copies a file to the same path in the guest, with its time, which compiled Python files are checked against."""
+    target = root / file.relative_to("/")
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(os.path.realpath(file), target)
 
 
 def _install_modules(root: Path, modules: Path, version: str) -> None:
@@ -184,7 +204,7 @@ def _install_modules(root: Path, modules: Path, version: str) -> None:
         shutil.copy(listing, target)
     shutil.copy(modules / "modules.order", target)
     _run(["depmod", "-b", str(modules.parents[2]), version])
-    for relative in _with_dependencies((modules / "modules.dep").read_text(), _GUEST_MODULES):
+    for relative in _with_dependencies((modules / "modules.dep").read_text(), _KERNEL_MODULES):
         content = (modules / relative).read_bytes()
         if relative.endswith(".xz"):
             relative, content = relative.removesuffix(".xz"), lzma.decompress(content)
