@@ -10,6 +10,7 @@ import pytest
 
 from dmsnap.block import BadRequest, BlockDevice, Completion, IOFailed, MemoryDevice, ReadOnlyDevice, ReadRequest
 from dmsnap.block.wrap import (
+    Count,
     DelayDevice,
     Event,
     FaultDevice,
@@ -292,3 +293,43 @@ def test_a_wrapper_owns_its_device() -> None:
     below = MemoryDevice(512)
     StatsDevice(LogDevice(below)).close()
     assert below.closed
+
+
+# -- durable writes ---------------------------------------------------------------------------------------------------
+
+
+def test_a_durable_write_passes_through_wrappers_as_one_request() -> None:
+    below = LogDevice(MemoryDevice(8192))
+    stats = StatsDevice(FaultDevice(SliceDevice(below, 4096, 4096)))
+    with LogDevice(stats) as device:
+        device.write_at(512, b"a" * 1024, fua=True)
+        assert below.read_at(4608, 1024) == b"a" * 1024
+        assert device.ranges("write_durably") == [(512, 1024)]
+        assert below.ranges("write_durably") == [(4608, 1024)]
+        assert below.ranges("write", "flush") == []
+        assert (stats.writes, stats.durable_writes, stats.flushes.requests) == (Count(1, 1024), Count(1, 1024), 0)
+
+
+def test_a_durable_write_is_a_write_to_a_fault() -> None:
+    device = FaultDevice(MemoryDevice(8192), fail_nth("write", 2))
+    device.write_at(0, bytes(512))
+    with pytest.raises(IOFailed):
+        device.write_at(0, b"a" * 512, fua=True)
+    assert device.read_at(0, 512) == bytes(512)
+
+
+def test_a_device_that_knows_only_writes_and_flushes_makes_a_durable_write_of_them() -> None:
+    class Plain(MemoryDevice):
+        def __init__(self) -> None:
+            super().__init__(4096)
+            self.asked: list[str] = []
+
+        def _write_at(self, offset: int, view: memoryview) -> None:
+            self.asked.append("write")
+
+        def _flush(self) -> None:
+            self.asked.append("flush")
+
+    device = Plain()
+    device.write_at(0, bytes(512), fua=True)
+    assert device.asked == ["write", "flush"]

@@ -8,6 +8,7 @@ from dmsnap.block.contract import (
     Extent,
     ExtentKind,
     IOFailed,
+    OutOfRoom,
     ReadOnlyDevice,
     ReadRequest,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "IOFailed",
     "IOPriority",
     "MemoryDevice",
+    "OutOfRoom",
     "ReadOnlyDevice",
     "ReadRequest",
     "io_priority",

@@ -23,6 +23,7 @@ __all__ = [
     "Extent",
     "ExtentKind",
     "IOFailed",
+    "OutOfRoom",
     "ReadOnlyDevice",
     "ReadRequest",
 ]
@@ -48,6 +49,15 @@ class DeviceClosed(DmsnapError, ValueError):
 
 class IOFailed(DmsnapError, OSError):
     """The medium below failed (the kernel's EIO). Nothing is known of the buffer's content afterwards."""
+
+
+class OutOfRoom(IOFailed):
+    """What lies beneath a sparse device has no room for what was to be written (ENOSPC, EDQUOT, EFBIG).
+
+    The medium is sound: what was durable still is, reads and writes of what has its room go on, and the same write
+    succeeds once there is room again. Of the write itself any part may have been made. Where a flush raises it, writes
+    since the last flush may be lost, as with any `IOFailed`.
+    """
 
 
 class ExtentKind(enum.Enum):
@@ -158,15 +168,26 @@ class BlockDevice(ABC):
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Writes all of ``data`` at byte ``offset``; durable only after `flush`.
+    def write_at(self, offset: int, data: bytes | bytearray | memoryview, *, fua: bool = False) -> None:
+        """Writes all of ``data`` at byte ``offset``.
+
+        Args:
+            offset: Of the first byte.
+            data: C-contiguous memory; not held on to.
+            fua: "Force unit access": ``data`` is durable on return. Of other writes it says nothing. Without it a write
+                is durable only after `flush`.
 
         Raises:
             BadRequest, DeviceClosed, ReadOnlyDevice, IOFailed: As their names say.
+            OutOfRoom: What lies beneath is full.
         """
         view = _as_bytes(data)
         self._check_write(offset, view.nbytes)
-        if view.nbytes:
+        if not view.nbytes:
+            return
+        if fua:
+            self._write_durably(offset, view)
+        else:
             self._write_at(offset, view)
 
     def zero(self, offset: int, length: int) -> None:
@@ -241,6 +262,10 @@ class BlockDevice(ABC):
 
     @abstractmethod
     def _write_at(self, offset: int, view: memoryview) -> None: ...
+
+    def _write_durably(self, offset: int, view: memoryview) -> None:
+        self._write_at(offset, view)
+        self._flush()
 
     def _zero(self, offset: int, length: int) -> None:
         zeros = memoryview(bytes(min(length, 1 << 20)))

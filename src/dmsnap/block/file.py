@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from time import perf_counter
 
 from dmsnap.block.completion import COMPLETED, Completion
-from dmsnap.block.contract import BlockDevice, Extent, ExtentKind, IOFailed, ReadRequest
+from dmsnap.block.contract import BlockDevice, Extent, ExtentKind, IOFailed, OutOfRoom, ReadRequest
 from dmsnap.block.extents import joined
 from dmsnap.block.medium import logical_block_size, medium_size, open_medium, printable
-from dmsnap.block.positioned import preadv, punch_hole, pwrite, start_writeback
+from dmsnap.block.positioned import preadv, punch_hole, pwrite, pwrite_durably, start_writeback
 from dmsnap.block.readers import ReaderThreads, StartedRead
 
 __all__ = ["FileDevice"]
@@ -36,6 +36,8 @@ _RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _NO_NOWAIT = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}  # by filesystem, by emulated kernel, by kernel before 4.6
 
 _datasync = getattr(os, "fdatasync", os.fsync)
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _HINTS = {
     errno.ENOSPC: "make room on the filesystem that holds it",
@@ -178,6 +180,18 @@ class FileDevice(BlockDevice):
         if self._flushed_later:
             start_writeback(self._fd, begin, offset - begin)
 
+    def _write_durably(self, offset: int, view: memoryview) -> None:
+        while view:
+            try:
+                done = pwrite_durably(self._fd, view, offset)
+            except OSError as error:
+                raise self._failed("write", offset, error) from error
+            if done is None:
+                super()._write_durably(offset, view)
+                return
+            view = view[done:]
+            offset += done
+
     def _zero(self, offset: int, length: int) -> None:
         if not self._punch("zero", offset, length):
             super()._zero(offset, length)
@@ -236,7 +250,8 @@ class FileDevice(BlockDevice):
         os.close(fd)
 
     def _failed(self, verb: str, offset: int, error: OSError) -> IOFailed:
-        failure = IOFailed(
+        kind = OutOfRoom if error.errno in _NO_ROOM else IOFailed
+        failure = kind(
             f"{self.name}: cannot {verb} at byte {offset}: {(error.strerror or str(error)).lower()}",
             hint=_HINTS.get(error.errno or 0, ""),
             device=self.name,

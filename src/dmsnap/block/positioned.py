@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 
-__all__ = ["preadv", "punch_hole", "pwrite", "start_writeback"]
+__all__ = ["preadv", "punch_hole", "pwrite", "pwrite_durably", "start_writeback"]
 
 # linux/falloc.h
 FALLOC_FL_KEEP_SIZE = 0x01
@@ -45,6 +45,26 @@ preadv: Callable[..., int] = getattr(os, "preadv", _seek_and_readv)
 
 pwrite: Callable[[int, memoryview, int], int] = getattr(os, "pwrite", _seek_and_write)
 """``pwrite(fd, data, offset)`` of the operating system; may be short."""
+
+
+_RWF_DSYNC = getattr(os, "RWF_DSYNC", 0)
+_NO_DSYNC = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}  # by filesystem, by emulated kernel, by kernel before 4.7
+
+
+def pwrite_durably(fd: int, data: memoryview, offset: int) -> int | None:
+    """Writes at an offset, and what it wrote is durable on return: one call, where the system has it (Linux 4.7).
+
+    Returns:
+        How many bytes, maybe not all; None where the system or the filesystem has no such call.
+    """
+    if not _RWF_DSYNC:
+        return None
+    try:
+        return os.pwritev(fd, (data,), offset, _RWF_DSYNC)
+    except OSError as error:
+        if error.errno in _NO_DSYNC:
+            return None
+        raise
 
 
 @cache

@@ -27,6 +27,16 @@ class WritableDeviceContract(DeviceContract):
                 model[offset : offset + length] = data
                 assert device.read_at(0, SIZE) == model, offset
 
+    def test_a_durable_write_is_a_write(self) -> None:
+        with self.make(CONTENT) as device:
+            block = device.logical_block_size_bytes
+            model = bytearray(CONTENT)
+            for offset, length in ((block, block), (SIZE - block, block), (0, 20 * block), (3 * block, 0)):
+                data = random.Random(offset).randbytes(length)
+                device.write_at(offset, data, fua=True)
+                model[offset : offset + length] = data
+                assert device.read_at(0, SIZE) == model, offset
+
     def test_writes_any_contiguous_memory_and_keeps_no_hold_on_it(self) -> None:
         with self.make(CONTENT) as device:
             block = device.logical_block_size_bytes
@@ -44,8 +54,9 @@ class WritableDeviceContract(DeviceContract):
         with self.make(CONTENT) as device:
             block = device.logical_block_size_bytes
             for offset, length in ((SIZE, block), (SIZE - block, 2 * block), (-block, block)):
-                with refused(BadRequest):
-                    device.write_at(offset, bytes(length))
+                for fua in (False, True):
+                    with refused(BadRequest):
+                        device.write_at(offset, bytes(length), fua=fua)
                 with refused(BadRequest):
                     device.zero(offset, length)
                 with refused(BadRequest):

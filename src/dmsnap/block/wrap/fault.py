@@ -88,6 +88,10 @@ class FaultDevice(Wrapper):
         self._allow("write", offset, len(view))
         super()._write_at(offset, view)
 
+    def _write_durably(self, offset: int, view: memoryview) -> None:
+        self._allow("write", offset, len(view))
+        super()._write_durably(offset, view)
+
     def _zero(self, offset: int, length: int) -> None:
         self._allow("zero", offset, length)
         super()._zero(offset, length)

@@ -12,7 +12,7 @@ from dmsnap.block.wrap.wrapper import Wrapper
 
 __all__ = ["Event", "LogDevice", "LogOp"]
 
-LogOp = Literal["read", "start_read", "write", "zero", "discard", "flush", "extents", "close"]
+LogOp = Literal["read", "start_read", "write", "write_durably", "zero", "discard", "flush", "extents", "close"]
 
 
 class Event(NamedTuple):
@@ -55,6 +55,10 @@ class LogDevice(Wrapper):
     def _write_at(self, offset: int, view: memoryview) -> None:
         self.events.append(Event("write", offset, len(view)))
         super()._write_at(offset, view)
+
+    def _write_durably(self, offset: int, view: memoryview) -> None:
+        self.events.append(Event("write_durably", offset, len(view)))
+        super()._write_durably(offset, view)
 
     def _zero(self, offset: int, length: int) -> None:
         self.events.append(Event("zero", offset, length))

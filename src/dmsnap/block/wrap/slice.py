@@ -37,6 +37,9 @@ class SliceDevice(Wrapper):
     def _write_at(self, offset: int, view: memoryview) -> None:
         self.device._write_at(self._offset + offset, view)
 
+    def _write_durably(self, offset: int, view: memoryview) -> None:
+        self.device._write_durably(self._offset + offset, view)
+
     def _zero(self, offset: int, length: int) -> None:
         self.device._zero(self._offset + offset, length)
 

@@ -28,7 +28,8 @@ class StatsDevice(Wrapper):
     Attributes:
         reads: Waiting reads and started ones.
         started_reads: Only the started ones (they are in `reads` too).
-        writes: Writes; likewise `zeros`, `discards`, and `flushes` (of 0 bytes).
+        writes: Writes, durable ones too; likewise `zeros`, `discards`, and `flushes` (of 0 bytes).
+        durable_writes: Only the durable ones.
         in_flight: Reads under way now: asked for and neither returned nor completed.
         most_in_flight: The most there were. Of a started batch, what the device had at hand when it took the batch
             counts no more once the call returns.
@@ -41,7 +42,8 @@ class StatsDevice(Wrapper):
 
     def reset(self) -> None:
         """Starts counting from nothing; for when no read is under way."""
-        self.reads, self.started_reads, self.writes = Count(), Count(), Count()
+        self.reads, self.started_reads = Count(), Count()
+        self.writes, self.durable_writes = Count(), Count()
         self.zeros, self.discards, self.flushes = Count(), Count(), Count()
         self.in_flight = self.most_in_flight = 0
 
@@ -87,6 +89,11 @@ class StatsDevice(Wrapper):
     def _write_at(self, offset: int, view: memoryview) -> None:
         self._count(self.writes, len(view))
         super()._write_at(offset, view)
+
+    def _write_durably(self, offset: int, view: memoryview) -> None:
+        self._count(self.writes, len(view))
+        self._count(self.durable_writes, len(view))
+        super()._write_durably(offset, view)
 
     def _zero(self, offset: int, length: int) -> None:
         self._count(self.zeros, length)

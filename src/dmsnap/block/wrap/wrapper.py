@@ -39,6 +39,9 @@ class Wrapper(BlockDevice):
     def _write_at(self, offset: int, view: memoryview) -> None:
         self.device._write_at(offset, view)
 
+    def _write_durably(self, offset: int, view: memoryview) -> None:
+        self.device._write_durably(offset, view)
+
     def _zero(self, offset: int, length: int) -> None:
         self.device._zero(offset, length)
 
