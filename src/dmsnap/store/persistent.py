@@ -226,5 +226,6 @@ def create_store(device: BlockDevice, chunk_size_sectors: int = DEFAULT_CHUNK_SE
     header = pack_header(Header(MAGIC, 1, VERSION, chunk_size_sectors))
     block_bytes = max(SECTOR_BYTES, device.logical_block_size_bytes)
     device.zero(0, 2 * chunk_bytes)
+    device.flush()  # a header before a clean area would make records of whatever lay there
     device.write_at(0, header.ljust(block_bytes, b"\0"))
     device.flush()
