@@ -14,7 +14,7 @@ from dmsnap.block.contract import (
 )
 from dmsnap.block.extents import joined
 from dmsnap.block.file import FileDevice
-from dmsnap.block.medium import CannotOpen
+from dmsnap.block.medium import CannotOpen, InUse
 from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.open import open_device
 from dmsnap.block.priority import IOClass, IOPriority, io_priority
@@ -32,6 +32,7 @@ __all__ = [
     "IOClass",
     "IOFailed",
     "IOPriority",
+    "InUse",
     "MemoryDevice",
     "OutOfRoom",
     "ReadOnlyDevice",

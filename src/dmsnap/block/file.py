@@ -56,6 +56,9 @@ class FileDevice(BlockDevice):
     Args:
         path: Of the file or block device; symbolic links are followed, as those in ``/dev/mapper`` must be.
         writable: Also open for writing; otherwise the descriptor itself cannot write.
+        exclusive: Keep other writers away while the device is open, by advisory locks that programs like this one and
+            QEMU respect. Where a filesystem has no locks, nobody is noticed. What only reads is neither noticed nor
+            kept away, except by QEMU's own rules.
         flushed_later: What is written once and flushed at the end: the system is asked to begin with each write at
             once, so that the flush finds little left to do.
 
@@ -64,14 +67,22 @@ class FileDevice(BlockDevice):
 
     Raises:
         CannotOpen: Missing, not permitted, or neither a file nor a block device.
+        InUse: To be exclusive, and another writer has it, or (a block device) the kernel: mounted, for instance.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, writable: bool = False, flushed_later: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        writable: bool = False,
+        exclusive: bool = False,
+        flushed_later: bool = False,
+    ) -> None:
         self.path = os.fspath(path)
         self.name = printable(self.path)
         self.read_only = not writable
         self._flushed_later = flushed_later
-        self._fd = open_medium(self.path, writable=writable)
+        self._fd = open_medium(self.path, writable=writable, exclusive=exclusive)
         self.logical_block_size_bytes = logical_block_size(self._fd)
         self._file_bytes = 0
         self._nowait = _RWF_NOWAIT

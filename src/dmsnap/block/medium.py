@@ -8,6 +8,7 @@ import stat
 import sys
 
 from dmsnap.block.contract import SECTOR_BYTES
+from dmsnap.block.exclusive import taken_by_another
 from dmsnap.errors import DmsnapError
 
 try:
@@ -15,7 +16,7 @@ try:
 except ImportError:  # not a POSIX system: there are only files
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["CannotOpen", "logical_block_size", "medium_size", "open_medium", "printable"]
+__all__ = ["CannotOpen", "InUse", "logical_block_size", "medium_size", "open_medium", "printable"]
 
 BLKSSZGET = 0x1268
 """``_IO(0x12, 104)`` of ``linux/fs.h``: the logical block size of a block device, into an int."""
@@ -46,21 +47,38 @@ class CannotOpen(DmsnapError, OSError):
     """A path that cannot serve as a device: missing, not permitted, or neither a file nor a block device."""
 
 
-def open_medium(path: str, *, writable: bool) -> int:
+class InUse(CannotOpen):
+    """Another writer has it, or (a block device) the kernel: mounted, under a mapped device, swap …"""
+
+
+def open_medium(path: str, *, writable: bool, exclusive: bool = False) -> int:
     """Opens a regular file or a block device, without ever waiting for it, and returns the descriptor.
 
     The kind is looked at before opening, since to open some devices is to act on them (a watchdog, a tape), and again
     afterwards on the descriptor, since the path may have changed in between.
 
+    Args:
+        path: Of the file or block device.
+        writable: Open for writing too.
+        exclusive: Keep other writers away until the descriptor is closed; see `dmsnap.block.exclusive`.
+
     Raises:
         CannotOpen: As its name says, with ``device`` and ``errno``.
+        InUse: To be exclusive, and another writer or the kernel uses it.
     """
+    flags = (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS
     try:
-        _refuse_other_kinds(path, os.stat(path).st_mode)  # noqa: PTH116 - twin of the fstat below
-        fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS)
+        mode = os.stat(path).st_mode  # noqa: PTH116 - twin of the fstat below
+        _refuse_other_kinds(path, mode)
+        if exclusive and stat.S_ISBLK(mode):
+            flags |= os.O_EXCL  # on a block device: EBUSY where the kernel, or another with this flag, has it
+        fd = os.open(path, flags)
     except CannotOpen:
         raise
     except OSError as error:
+        if exclusive and error.errno == errno.EBUSY:
+            hint = "unmount or deactivate it, or stop the other writer"
+            raise _in_use(path, "in use by the system or another writer", hint) from error
         raise _cannot_open(path, (error.strerror or str(error)).lower(), error.errno) from error
     except ValueError as error:  # a NUL in the path
         raise _cannot_open(path, str(error), errno.EINVAL) from error
@@ -68,6 +86,8 @@ def open_medium(path: str, *, writable: bool) -> int:
         _refuse_other_kinds(path, os.fstat(fd).st_mode)
         if hasattr(os, "set_blocking"):
             os.set_blocking(fd, True)
+        if exclusive and taken_by_another(fd, writable=writable):
+            raise _in_use(path, "in use by another writer", "wait for it or stop it; fuser(1) names it")
     except BaseException:
         os.close(fd)
         raise
@@ -103,6 +123,12 @@ def _refuse_other_kinds(path: str, mode: int) -> None:
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
         what = _REFUSED.get(stat.S_IFMT(mode), "is not a file")
         raise _cannot_open(path, what, errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL)
+
+
+def _in_use(path: str, what: str, hint: str) -> InUse:
+    error = InUse(f"{printable(path)}: {what}", hint=hint, device=path)
+    error.errno = errno.EBUSY
+    return error
 
 
 def _cannot_open(path: str, what: str, number: int | None) -> CannotOpen:

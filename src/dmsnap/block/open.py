@@ -15,16 +15,18 @@ __all__ = ["open_device"]
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://|(?P<lvm>lvm):", re.ASCII | re.IGNORECASE)
 
 
-def open_device(address: str | Path, *, writable: bool = False) -> BlockDevice:
+def open_device(address: str | Path, *, writable: bool = False, exclusive: bool = False) -> BlockDevice:
     """Opens what an address names.
 
     Args:
         address: The path of a file or block device. What begins like ``nbd://`` or ``lvm:`` is not taken for a path;
             a file of such a name is reached with ``./`` before it, or as a `Path`.
         writable: Also for writing.
+        exclusive: Keep other writers away while it is open; see `FileDevice`.
 
     Raises:
         CannotOpen: Not a file or block device, not there, not permitted, or an address of a kind not supported.
+        InUse: To be exclusive, and something else uses it.
     """
     if isinstance(address, str) and (match := _SCHEME.match(address)):
         kind = match["lvm"] or match["scheme"]
@@ -33,4 +35,4 @@ def open_device(address: str | Path, *, writable: bool = False) -> BlockDevice:
             hint=f"give a path; a file of that name is ./{printable(address)}",
             device=address,
         )
-    return FileDevice(os.fspath(address), writable=writable)
+    return FileDevice(os.fspath(address), writable=writable, exclusive=exclusive)
