@@ -206,12 +206,15 @@ def test_the_library_is_what_the_readme_promises() -> None:
 
     assert sorted(dmsnap.__all__) == [
         "DmsnapError",
+        "MergeResult",
         "SnapshotFile",
         "StoreInfo",
+        "WritableSnapshotFile",
         "create",
         "export",
         "info",
         "map_changes",
+        "merge",
         "open_snapshot",
         "status",
         "table",

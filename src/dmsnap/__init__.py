@@ -14,17 +14,21 @@ if TYPE_CHECKING:
     from dmsnap.errors import DmsnapError
     from dmsnap.library.creation import create
     from dmsnap.library.description import StoreInfo, info, status, table
+    from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.movement import export, map_changes
-    from dmsnap.library.snapshot_file import SnapshotFile, open_snapshot
+    from dmsnap.library.snapshot_file import SnapshotFile, WritableSnapshotFile, open_snapshot
 
 __all__ = [
     "DmsnapError",
+    "MergeResult",
     "SnapshotFile",
     "StoreInfo",
+    "WritableSnapshotFile",
     "create",
     "export",
     "info",
     "map_changes",
+    "merge",
     "open_snapshot",
     "status",
     "table",
@@ -32,12 +36,15 @@ __all__ = [
 
 _HOME = {
     "DmsnapError": "dmsnap.errors",
+    "MergeResult": "dmsnap.library.merging",
     "SnapshotFile": "dmsnap.library.snapshot_file",
     "StoreInfo": "dmsnap.library.description",
+    "WritableSnapshotFile": "dmsnap.library.snapshot_file",
     "create": "dmsnap.library.creation",
     "export": "dmsnap.library.movement",
     "info": "dmsnap.library.description",
     "map_changes": "dmsnap.library.movement",
+    "merge": "dmsnap.library.merging",
     "open_snapshot": "dmsnap.library.snapshot_file",
     "status": "dmsnap.library.description",
     "table": "dmsnap.library.description",

@@ -78,13 +78,13 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
-        """As click's, but for Ctrl-C, of which click would print an empty line."""
+        """As click's, but for Ctrl-C, of which click would print an empty line; a verb may say what it means."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             if sys.stderr is not None and sys.stderr.isatty():
                 click.echo(err=True)  # the terminal shows ^C there
-            raise Interrupted("interrupted") from error
+            raise Interrupted(str(error) or "interrupted") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Lists the verbs from the registry alone."""
@@ -112,8 +112,8 @@ class LazyGroup(click.Group):
 def dmsnap(context: click.Context) -> None:
     """Linux device-mapper snapshots in user space.
 
-    Opens, explains and exports the copy-on-write stores that dm-snapshot and LVM2 write, on any machine, without root
-    and without kernel modules. New here? Run 'dmsnap demo'.
+    Opens, explains, exports and merges the copy-on-write stores that dm-snapshot and LVM2 write, on any machine,
+    without root and without kernel modules. New here? Run 'dmsnap demo'.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)

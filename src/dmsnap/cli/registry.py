@@ -26,6 +26,7 @@ VERBS = {
     "table": Verb("dmsnap.cli.verbs.table", "Print the dmsetup commands that activate it"),
     "map": Verb("dmsnap.cli.verbs.map", "List which byte ranges of the origin changed"),
     "export": Verb("dmsnap.cli.verbs.export", "Write the snapshot's content as a raw image"),
+    "merge": Verb("dmsnap.cli.verbs.merge", "Write a snapshot back into its origin"),
     "create": Verb("dmsnap.cli.verbs.create", "Make a new, empty store"),
 }
 """In the order in which a newcomer meets them."""

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import click
 
-__all__ = ["parse_size", "size_callback"]
+__all__ = ["parse_size", "rate_callback", "size_callback"]
 
 UNITS_BYTES = {"b": 1, "s": 512, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50, "e": 1 << 60}
 """LVM2's unit letters. Here a size without one is in bytes (LVM guesses by option: MiB or KiB)."""
@@ -40,3 +40,13 @@ def size_callback(_context: click.Context, _parameter: click.Parameter, value: s
         return parse_size(value)
     except ValueError as error:
         raise click.BadParameter(f"'{value}' is {error}") from None
+
+
+def rate_callback(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """As `size_callback` for bytes a second, at least one; an option that is not given stays None."""
+    if value is None:
+        return None
+    rate = size_callback(context, parameter, value)
+    if not rate:
+        raise click.BadParameter(f"'{value}' a second would never end")
+    return rate

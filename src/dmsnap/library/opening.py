@@ -6,43 +6,51 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from dmsnap.block.contract import BlockDevice
+from dmsnap.block.contract import BlockDevice, ReadOnlyDevice
 from dmsnap.block.file import FileDevice
+from dmsnap.block.medium import printable
 from dmsnap.block.open import open_device
 from dmsnap.errors import DmsnapError
 from dmsnap.library.origin_doubts import begins_as_store
 from dmsnap.store import NotAStore, Store, open_store
-from dmsnap.transfer.media import same_medium
+from dmsnap.transfer.media import overlapping, same_medium
 
-__all__ = ["SameDevice", "Source", "open_origin_and_store", "open_store_of", "path_of"]
+__all__ = ["SameDevice", "Source", "open_origin_and_store", "open_store_of", "path_of", "refuse_same"]
 
 Source = str | os.PathLike[str] | BlockDevice
 """What stands where a device is wanted: an address as `dmsnap.block.open_device` takes it (the path of a file or block
 device), or a device that is open already.
 
-What is named is opened read-only and closed by whoever opened it; a device that the caller gives stays the caller's.
+What is named is opened read-only, unless it is to be written to, and closed by whoever opened it; a device that the
+caller gives stays the caller's.
 """
 
 
 class SameDevice(DmsnapError, ValueError):
-    """COW store and origin are one and the same."""
+    """COW store and origin, or two stores, are one and the same."""
 
 
 def open_store_of(
-    cow: Source, stack: ExitStack, *, prefetch: str | int = "auto", origin: BlockDevice | None = None
+    cow: Source,
+    stack: ExitStack,
+    *,
+    prefetch: str | int = "auto",
+    origin: BlockDevice | None = None,
+    writable: bool = False,
 ) -> Store:
-    """Opens a store to look at; what is opened is closed by ``stack``.
+    """Opens a store; what is opened is closed by ``stack``.
 
     Args:
         cow: The COW store.
         stack: Takes over what is opened here.
         prefetch: How the metadata is read; see `dmsnap.store.open_store`.
         origin: Where it is known: records beyond it become findings.
+        writable: Open its device for writing too, and keep other writers away; else to look only.
 
     Raises:
-        DmsnapError: The path cannot be opened, or there is no store that can be read.
+        DmsnapError: The path cannot be opened (so), or there is no store that can be read.
     """
-    device = _open(cow, stack)
+    device = _open(cow, stack, writable=writable)
     if origin is None:
         return open_store(device, prefetch=prefetch)
     return open_store(
@@ -54,26 +62,55 @@ def open_store_of(
 
 
 def open_origin_and_store(
-    cow: Source, origin: Source, stack: ExitStack, *, prefetch: str | int = "auto"
+    cow: Source,
+    origin: Source,
+    stack: ExitStack,
+    *,
+    prefetch: str | int = "auto",
+    write_cow: bool = False,
+    write_origin: bool = False,
 ) -> tuple[BlockDevice, Store]:
-    """Opens both parts of a snapshot, as `open_store_of`.
+    """Opens both parts of a snapshot, as `open_store_of`; each for writing or to look only.
 
     Raises:
-        SameDevice: They are the same medium, by whatever names, loop devices among them.
+        SameDevice: They are the same medium, by whatever names, loop devices among them; where one is to be written
+            to, also if one lies on the other.
     """
-    below, above = _open(origin, stack), _open(cow, stack)
-    if below is above or _same(path_of(below), path_of(above)):
-        raise SameDevice(
-            f"{above.name}: COW device cannot be the same as origin device",
-            hint="name the device that the snapshot was taken of as origin",
-            device=above.name,
-        )
+    below = _open(origin, stack, writable=write_origin)
+    refuse_same(
+        cow,
+        below,
+        "COW device cannot be the same as origin device",
+        "name the device that the snapshot was taken of as origin",
+        parts=write_cow or write_origin,
+    )
     try:
-        return below, open_store_of(above, stack, prefetch=prefetch, origin=below)
+        return below, open_store_of(cow, stack, prefetch=prefetch, origin=below, writable=write_cow)
     except NotAStore as error:
         if begins_as_store(below):
             error.hint = "SNAP and ORIGIN swapped? the origin begins as a store does"
         raise
+
+
+def refuse_same(source: Source, device: BlockDevice, what: str, hint: str, *, parts: bool) -> None:
+    """Does nothing unless a source, which need not be open, is the same medium as a device.
+
+    Asked before the source is opened, since a lock on the one would be in the way of the other.
+
+    Args:
+        source: What is to be opened.
+        device: What is open.
+        what: The message, after the source's name.
+        hint: And the hint.
+        parts: Refuse also if one lies on the other.
+
+    Raises:
+        SameDevice: They are, by whatever names.
+    """
+    path = path_of(source) if isinstance(source, BlockDevice) else os.fspath(source)
+    if source is device or _same(path, path_of(device), parts=parts):
+        name = source.name if isinstance(source, BlockDevice) else printable(str(path))
+        raise SameDevice(f"{name}: {what}", hint=hint, device=name)
 
 
 def path_of(device: BlockDevice) -> str | None:
@@ -81,11 +118,20 @@ def path_of(device: BlockDevice) -> str | None:
     return device.path if isinstance(device, FileDevice) else None
 
 
-def _open(source: Source, stack: ExitStack) -> BlockDevice:
-    if isinstance(source, BlockDevice):
-        return source
-    return stack.enter_context(open_device(source if isinstance(source, str) else Path(source)))
+def _open(source: Source, stack: ExitStack, *, writable: bool) -> BlockDevice:
+    if not isinstance(source, BlockDevice):
+        address = source if isinstance(source, str) else Path(source)
+        return stack.enter_context(open_device(address, writable=writable, exclusive=writable))
+    if writable and source.read_only:
+        raise ReadOnlyDevice(f"{source.name}: opened read-only", hint="open it for writing", device=source.name)
+    return source
 
 
-def _same(one: str | None, other: str | None) -> bool:
-    return one is not None and other is not None and same_medium(os.stat(one), os.stat(other))  # noqa: PTH116
+def _same(one: str | None, other: str | None, *, parts: bool) -> bool:
+    if one is None or other is None:
+        return False
+    try:
+        statuses = os.stat(one), os.stat(other)  # noqa: PTH116
+    except (OSError, ValueError):  # opening it says why
+        return False
+    return overlapping(*statuses) if parts else same_medium(*statuses)

@@ -12,7 +12,7 @@ from dmsnap.store import FindingKind, Store
 from dmsnap.store.exception_store import ExceptionStore
 from dmsnap.store.format import MAGIC
 
-__all__ = ["OriginIsStore", "OriginTooSmall", "Warn", "begins_as_store", "judge_origin"]
+__all__ = ["OriginIsStore", "OriginTooSmall", "Warn", "begins_as_store", "judge_origin", "too_small"]
 
 Warn = Callable[[str], None]
 """Told what is doubtful and yet no error, one line each."""
@@ -34,7 +34,14 @@ def begins_as_store(device: BlockDevice) -> bool:
     return False
 
 
-def judge_origin(origin: BlockDevice, store: Store | ExceptionStore, *, refuse: bool, warn: Warn | None = None) -> None:
+def judge_origin(
+    origin: BlockDevice,
+    store: Store | ExceptionStore,
+    *,
+    refuse: bool,
+    warn: Warn | None = None,
+    way_out: str = "--force (any_origin=True) exports what is there",
+) -> None:
     """Looks at whether this can be the origin of this store.
 
     Args:
@@ -42,12 +49,13 @@ def judge_origin(origin: BlockDevice, store: Store | ExceptionStore, *, refuse: 
         store: Loaded with this origin.
         refuse: Raise an error for a doubtful one; else ``warn`` gets its message.
         warn: Also told of a file's last bytes if they do not fill a sector, so that no device has them.
+        way_out: What can be done if it is the right one after all.
 
     Raises:
         OriginTooSmall: Records lie outside the origin: it is another one, or the store is damaged.
         OriginIsStore: It begins as a store.
     """
-    doubt = _doubt(origin, store)
+    doubt = too_small(origin, store, way_out) or _is_store(origin, way_out)
     if doubt is not None and refuse:
         raise doubt
     if warn is None:
@@ -59,18 +67,23 @@ def judge_origin(origin: BlockDevice, store: Store | ExceptionStore, *, refuse: 
         warn(f"{origin.name}: its last {left_out} bytes do not fill a sector and are left out")
 
 
-def _doubt(origin: BlockDevice, store: Store | ExceptionStore) -> DmsnapError | None:
+def too_small(origin: BlockDevice, store: Store | ExceptionStore, way_out: str) -> OriginTooSmall | None:
+    """Returns the error of an origin that a store has records beyond the end of; None for any other."""
     for finding in store.findings:
         if finding.kind == FindingKind.OUTSIDE_ORIGIN:
             return OriginTooSmall(
                 f"{origin.name}: too small for {store.device.name}: {finding.count} of its records lie past the end",
-                hint="is it the right origin? --force (any_origin=True) exports what is there",
+                hint=f"is it the right origin? {way_out}",
                 device=origin.name,
             )
+    return None
+
+
+def _is_store(origin: BlockDevice, way_out: str) -> OriginIsStore | None:
     if begins_as_store(origin):
         return OriginIsStore(
             f"{origin.name}: begins as a COW store does, not as an origin",
-            hint="SNAP and ORIGIN swapped? --force (any_origin=True) exports what is there",
+            hint=f"SNAP and ORIGIN swapped? {way_out}",
             device=origin.name,
         )
     return None

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Literal
+from typing import Literal, overload
 
 from dmsnap.block.contract import BlockDevice
 from dmsnap.errors import DmsnapError
 from dmsnap.library.file_face import FileFace
 from dmsnap.library.opening import Source, open_origin_and_store
+from dmsnap.library.origin_doubts import too_small
 from dmsnap.store import Store
-from dmsnap.target.snapshot import SnapshotDevice
+from dmsnap.store.writable import PersistentStore
+from dmsnap.target.exceptions import SyncMode
+from dmsnap.target.snapshot import SnapshotDevice, refuse_invalid
+from dmsnap.target.writable_snapshot import WritableSnapshot
 
-__all__ = ["BadMode", "SnapshotFile", "open_snapshot"]
+__all__ = ["BadMode", "SnapshotFile", "WritableSnapshotFile", "open_snapshot"]
 
 
 class BadMode(DmsnapError, ValueError):
@@ -37,25 +41,103 @@ class SnapshotFile(FileFace, SnapshotDevice):
         self._owned.close()
 
 
+class WritableSnapshotFile(FileFace, WritableSnapshot):
+    """A snapshot that can be written to, as a block device with a file's face (``write`` and ``flush`` too).
+
+    It behaves as a disk with a write cache: what was flushed, or written before `close`, survives any crash, and no
+    crash shows bytes that nobody wrote. Any number of threads may use it.
+
+    Args:
+        origin: What the snapshot was taken of; only read.
+        store: Its exceptions.
+        owned: What is to be closed with the snapshot, which takes it over.
+        sync: When writes become durable.
+    """
+
+    def __init__(self, origin: BlockDevice, store: PersistentStore, owned: ExitStack, sync: SyncMode) -> None:
+        super().__init__(origin, store, name=f"snapshot {store.device.name}", sync=sync)
+        self._owned = owned.pop_all()
+
+    def _close(self) -> None:
+        try:
+            if self.exceptions.valid:
+                self._flush()
+        finally:
+            with self._owned:
+                super()._close()
+
+
+@overload
 def open_snapshot(
     cow: Source, origin: Source, mode: Literal["r"] = "r", *, prefetch: str | int = "auto"
-) -> SnapshotFile:
-    """Opens a snapshot for reading; nothing is ever written.
+) -> SnapshotFile: ...
+
+
+@overload
+def open_snapshot(
+    cow: Source,
+    origin: Source,
+    mode: Literal["r+"],
+    *,
+    prefetch: str | int = "auto",
+    sync: SyncMode = "flush",
+    overflow: bool = True,
+    spare_last_slot: bool = False,
+) -> WritableSnapshotFile: ...
+
+
+def open_snapshot(
+    cow: Source,
+    origin: Source,
+    mode: Literal["r", "r+"] = "r",
+    *,
+    prefetch: str | int = "auto",
+    sync: SyncMode = "flush",
+    overflow: bool = True,
+    spare_last_slot: bool = False,
+) -> SnapshotFile | WritableSnapshotFile:
+    """Opens a snapshot, for reading (then nothing is ever written) or for writing too.
+
+    Writes go to the COW store and leave the origin as it is. While a snapshot is open for writing, no other dmsnap, nor
+    QEMU, can write to its store; closing it makes everything durable, also where a ``with`` block ends by an exception.
+    The store keeps no size: a snapshot is as long as its origin is now, and where that has grown since, the new part is
+    seen as it is.
 
     Args:
         cow: The COW store.
-        origin: The device that the snapshot was taken of.
-        mode: Only ``"r"``.
+        origin: The device that the snapshot was taken of. It must not change as long as the snapshot is wanted: who
+            writes to it first copies out what is there, which a kernel or an `OriginDevice` does.
+        mode: ``"r"``, or ``"r+"`` to write.
         prefetch: How the store's areas are read: ``"auto"``, ``"kernel"`` (12 ahead) or a fixed depth.
+        sync: ``"flush"``: durable by `flush` and `close`. ``"commit"``: a chunk that is written for the first time is
+            durable when the write returns, as in the kernel; slower.
+        overflow: Where the store runs full by writes, they fail and what is there stays (the kernel's type ``PO``,
+            which LVM uses too); else the snapshot is lost then (``P``).
+        spare_last_slot: Say that the store is full one chunk earlier where Linux would invalidate the snapshot instead,
+            as the next metadata area would lie past the end (with 4 KiB chunks: on a COW device of 256 MiB).
 
     Returns:
         The snapshot, which owns what it opened: close it, or use it in a ``with`` block.
 
     Raises:
-        DmsnapError: A path cannot be opened, the store is none, or both are the same device.
+        DmsnapError: A path cannot be opened, the store is none, or both are the same device. For writing also: the
+            store is in use (`InUse`), read-only, new and empty, damaged or invalid, or the origin cannot be the right
+            one, as it is too small.
     """
-    if mode != "r":
-        raise BadMode(f"no such mode: {mode!r}", hint="snapshots are opened with 'r', for reading")
+    if mode not in ("r", "r+"):
+        raise BadMode(f"no such mode: {mode!r}", hint="'r' is for reading, 'r+' for writing too")
+    if sync not in ("flush", "commit"):
+        raise BadMode(f"no such way to be durable: sync={sync!r}", hint="it is 'flush' or 'commit'")
     with ExitStack() as stack:
-        below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch)
-        return SnapshotFile(below, store, stack)
+        below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, write_cow=mode == "r+")
+        if mode == "r":
+            return SnapshotFile(below, store, stack)
+        refuse_invalid(store)
+        if (doubt := too_small(below, store, "what there is can be read with mode 'r'")) is not None:
+            raise doubt
+        writable = PersistentStore(store, overflow=overflow, spare_last_slot=spare_last_slot)
+        try:
+            return WritableSnapshotFile(below, writable, stack, sync)
+        except BaseException:
+            writable.close()
+            raise

@@ -1,0 +1,136 @@
+"""``merge``: a snapshot goes back into its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+
+from dmsnap.block.contract import BlockDevice
+from dmsnap.library.opening import Source, open_origin_and_store
+from dmsnap.library.origin_doubts import Warn, judge_origin
+from dmsnap.library.other_snapshots import OtherSnapshots
+from dmsnap.library.pace import Pace
+from dmsnap.store import Store
+from dmsnap.store.writable import DamagedStore, PersistentStore
+from dmsnap.target.merging import MergeDevice
+from dmsnap.target.snapshot import refuse_invalid
+from dmsnap.target.status import store_status
+from dmsnap.transfer.raw import Progress
+
+__all__ = ["MergeResult", "merge"]
+
+_STEP_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MergeResult:
+    """What a merge did, or would do.
+
+    Attributes:
+        dry_run: Whether nothing was done.
+        chunks: Chunks of the snapshot that went into the origin: all that the store still held.
+        runs: How many stretches of consecutive chunks they formed.
+        written_bytes: What they came to on the origin.
+        kept_bytes: What other snapshots got copies of before.
+        status: The kernel's status words for the store, afterwards.
+    """
+
+    dry_run: bool
+    chunks: int
+    runs: int
+    written_bytes: int
+    kept_bytes: int
+    status: str
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the fields under the same names, as JSON types; names and meanings are stable."""
+        return asdict(self)
+
+
+def merge(
+    cow: Source,
+    origin: Source,
+    *,
+    others: Sequence[Source] = (),
+    dry_run: bool = False,
+    max_rate_bytes: int | None = None,
+    prefetch: str | int = "auto",
+    progress: Progress | None = None,
+    warn: Warn | None = None,
+) -> MergeResult:
+    """Writes the content of a snapshot back into its origin; afterwards the store is empty and may be deleted.
+
+    It goes as in Linux, from the last change to the first, and what is merged is durable on the origin before the store
+    forgets it. So it may end at any moment, by an exception, a ``kill -9`` or a power failure: another call goes on
+    from there, and so can a kernel. What is merged already and what is not yet make up the snapshot's content together,
+    in between also: `open_snapshot` reads the same at any stage.
+
+    Every *other* store of the same origin is made wrong by that, unless it is among ``others``.
+
+    Args:
+        cow: The COW store.
+        origin: The device that the snapshot was taken of.
+        others: Stores of other snapshots of the same origin. They get copies of what is overwritten, so that their
+            content stays.
+        dry_run: Only look, open nothing for writing and say what would be done.
+        max_rate_bytes: The most bytes a second to write to the origin.
+        prefetch: How the stores' areas are read; as `open_snapshot`.
+        progress: Called as ``progress(done_bytes, total_bytes)`` after each step, in the calling thread.
+        warn: Called with a line for what is doubtful about the origin and yet no error.
+
+    Raises:
+        DmsnapError: Before anything is written: a path cannot be opened (for writing), is in use (`InUse`) or named
+            twice; a store is none, invalid or damaged; the origin cannot be the right one; an other store has no room
+            for its copies. Later: `MergeFailed`, where a device failed or its disk is full: nothing is lost, and the
+            same call goes on; `OtherSnapshotLost`, with everything merged.
+    """
+    with ExitStack() as stack:
+        pace = Pace(max_rate_bytes, _STEP_BYTES)
+        below, store = open_origin_and_store(
+            cow, origin, stack, prefetch=prefetch, write_cow=not dry_run, write_origin=not dry_run
+        )
+        _refuse(below, store, warn)
+        kept = OtherSnapshots(below, store, stack, writable=not dry_run, prefetch=prefetch)
+        kept.open(others)
+        planned = MergeResult(
+            dry_run=dry_run,
+            chunks=len(store.table),
+            runs=store.table.run_count,
+            written_bytes=_written_bytes(below, store),
+            kept_bytes=kept.copied_bytes,
+            status=str(store_status(store)),
+        )
+        if dry_run:
+            return planned
+        writable = PersistentStore(store)
+        stack.callback(writable.close)
+        device = stack.enter_context(MergeDevice(below, writable, others=kept.in_use()))
+        done, total = 0, planned.chunks * store.chunk_size_bytes
+        while (step := device.step(pace.step_bytes)).chunks:
+            done += step.chunks * store.chunk_size_bytes
+            if progress is not None:
+                progress(done, total)
+            pace.copied(step.copied_bytes)
+        kept.refuse_losses()
+        return replace(planned, status=str(device.status()))
+
+
+def _refuse(origin: BlockDevice, store: Store, warn: Warn | None) -> None:
+    """Raises what stands in the way of merging a store into an origin."""
+    refuse_invalid(store)
+    judge_origin(origin, store, refuse=True, warn=warn, way_out="nothing was changed")
+    for finding in store.findings:
+        raise DamagedStore(
+            f"{store.device.name}: damaged, so that it is not merged: {finding.message}",
+            hint="nothing was changed; 'dmsnap export' writes what can still be read to a new image",
+            device=store.device.name,
+        )
+
+
+def _written_bytes(origin: BlockDevice, store: Store) -> int:
+    """The size of all copies, without what lies past the origin's end."""
+    size, chunk = origin.size_bytes, store.chunk_size_bytes
+    last = size // chunk
+    past = chunk - size % chunk if size % chunk and store.table.lookup(last) is not None else 0
+    return len(store.table) * chunk - past
