@@ -134,8 +134,10 @@ class WritableSnapshot(SnapshotDevice):
         if pending.full:
             self._run_full(pending)
         else:
-            self._change_in_place(first, stop, start, end, data)
-            exceptions.complete(pending)
+            try:
+                self._change_in_place(first, stop, start, end, data)
+            finally:  # what has its copy is complete, whatever becomes of the rest
+                exceptions.complete(pending)
         if exceptions.sync == "commit":
             exceptions.commit()
         if not self._valid or pending.full:
