@@ -1,7 +1,8 @@
 """A table that changes against a dict: every question has the same answer, whenever changes are folded."""
 
+import sys
 import threading
-from itertools import pairwise
+from itertools import count, pairwise
 from random import Random
 
 import numpy as np
@@ -177,13 +178,94 @@ def test_memory_stays_in_proportion_to_the_exceptions():
 
 
 def test_many_scattered_chunks_go_at_once():
-    count = 100_000
-    origin = np.arange(count, dtype=np.uint64) * 5
+    chunks = 100_000
+    origin = np.arange(chunks, dtype=np.uint64) * 5
     table = GrowingTable(ExceptionTable(origin, origin + np.uint64(2), None))
-    table.remove_many(np.random.default_rng(3).permutation(origin)[: count // 2])
-    assert len(table) == count // 2 == sum(len(runs.origin) for runs in table.batches())
+    table.remove_many(np.random.default_rng(3).permutation(origin)[: chunks // 2])
+    assert len(table) == chunks // 2 == sum(len(runs.origin) for runs in table.batches())
     table.remove_many(table.runs_between(0, 2**40).origin.astype(np.uint64))
     assert (len(table), list(table.batches())) == (0, [])
+
+
+# -- threads ----------------------------------------------------------------------------------------------------------
+
+
+def at_each_step(run, interrupt):
+    """Runs something, and ``interrupt(number)`` before each instruction of the table's code, as a thread could."""
+    numbers = count()
+
+    def trace(frame, event, _):
+        if frame.f_code.co_filename != growing_table.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            interrupt(next(numbers))
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    finally:
+        sys.settrace(before)
+    return next(numbers)
+
+
+def half_in_the_dict():
+    """Chunks 0 up to 20, every other one of them in the table below."""
+    table = GrowingTable(built({at: 100 + at for at in range(0, 20, 2)}))
+    for at in range(1, 20, 2):
+        table.add(at, 100 + at)
+    return table
+
+
+always = {at: 100 + at for at in range(20)}
+changes_of_others = [
+    lambda table: table.add(30, 130),
+    lambda table: table.remove(30),
+    lambda table: table.add(30, 130, 4),
+    lambda table: table.remove_many(np.arange(30, 34, dtype=np.uint64)),
+    lambda table: table.add(30, 130, 40),
+    lambda table: table.remove(30, 40),
+    lambda table: table._fold(),
+]
+questions = [
+    lambda table: {at: table.lookup(at) for at in range(20)},
+    lambda table: between(table, 0, 20),
+    lambda table: between(table, 0, 2**40),
+    lambda table: as_dict(table.batches()),
+]
+
+
+def test_who_asks_at_any_step_of_a_change_gets_what_does_not_change():
+    table = half_in_the_dict()
+
+    def ask(_):
+        for question in questions:
+            found = question(table)
+            assert {at: found[at] for at in range(20)} == always
+            assert all(cow == 100 + at and at < 70 for at, cow in found.items())
+        assert table.missing(0, 20) == []
+
+    assert sum(at_each_step(lambda change=change: change(table), ask) for change in changes_of_others) > 100
+
+
+@pytest.mark.parametrize("question", questions, ids=["lookup", "short-range", "long-range", "batches"])
+def test_who_is_overtaken_by_changes_at_any_step_of_a_question_gets_what_does_not_change(question):
+    steps = at_each_step(lambda: question(half_in_the_dict()), lambda _: None)
+    assert steps > 30
+    for overtaken in range(0, steps, 1 if steps < 300 else 7):
+        table = half_in_the_dict()
+
+        def change(number, table=table, overtaken=overtaken):
+            if number == overtaken:
+                for each in changes_of_others:
+                    each(table)
+
+        found = {}
+        at_each_step(lambda table=table, found=found: found.update(question(table)), change)
+        assert {at: found[at] for at in range(20)} == always
+        assert all(cow == 100 + at and at < 70 for at, cow in found.items())
 
 
 def test_what_is_asked_while_another_thread_changes_the_table_is_never_torn():
