@@ -11,6 +11,7 @@ from dmsnap.block.contract import (
     OutOfRoom,
     ReadOnlyDevice,
     ReadRequest,
+    WriteRequest,
 )
 from dmsnap.block.extents import joined
 from dmsnap.block.file import FileDevice
@@ -37,6 +38,7 @@ __all__ = [
     "OutOfRoom",
     "ReadOnlyDevice",
     "ReadRequest",
+    "WriteRequest",
     "io_priority",
     "joined",
     "open_device",

@@ -26,10 +26,14 @@ __all__ = [
     "OutOfRoom",
     "ReadOnlyDevice",
     "ReadRequest",
+    "WriteRequest",
 ]
 
 ReadRequest = tuple[int, memoryview]
 """Where to read, in bytes, and the writable memory (C-contiguous, one byte an item) to fill."""
+
+WriteRequest = tuple[int, memoryview]
+"""Where to write, in bytes, and what (C-contiguous, one byte an item)."""
 
 SECTOR_BYTES = 512
 """The unit of every device-mapper number, whatever the logical block size of a device is."""
@@ -190,6 +194,25 @@ class BlockDevice(ABC):
         else:
             self._write_at(offset, view)
 
+    def write_many(self, requests: Sequence[WriteRequest]) -> None:
+        """Writes many ranges, in their order: cheaper than as many calls of `write_at`.
+
+        Errors as `write_at`: a bad request is found before anything is written; where the medium fails, what comes
+        before is written and what comes after is not.
+        """
+        if self.read_only:
+            self._check_write(0, 0)
+        mask = self.logical_block_size_bytes - 1
+        size = 0 if self.closed else self._checked_size_bytes
+        for offset, view in requests:
+            end = offset + view.nbytes
+            if offset < 0 or end > size or (offset | end) & mask:
+                self._check(offset, end - offset)
+                size = self._checked_size_bytes
+            if view.itemsize != 1 or view.ndim != 1:
+                raise BadRequest(f"{self.name}: memory for one of many writes is not a row of bytes", hint="cast('B')")
+        self._write_many(requests)
+
     def zero(self, offset: int, length: int) -> None:
         """Makes a range read as zeros, by the cheapest means the device has. Errors as `write_at`."""
         self._check_write(offset, length)
@@ -266,6 +289,11 @@ class BlockDevice(ABC):
     def _write_durably(self, offset: int, view: memoryview) -> None:
         self._write_at(offset, view)
         self._flush()
+
+    def _write_many(self, requests: Sequence[WriteRequest]) -> None:
+        for offset, view in requests:
+            if view:
+                self._write_at(offset, view)
 
     def _zero(self, offset: int, length: int) -> None:
         zeros = memoryview(bytes(min(length, 1 << 20)))

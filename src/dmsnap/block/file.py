@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from time import perf_counter
 
 from dmsnap.block.completion import COMPLETED, Completion
-from dmsnap.block.contract import BlockDevice, Extent, ExtentKind, IOFailed, OutOfRoom, ReadRequest
+from dmsnap.block.contract import BlockDevice, Extent, ExtentKind, IOFailed, OutOfRoom, ReadRequest, WriteRequest
 from dmsnap.block.extents import joined
 from dmsnap.block.medium import logical_block_size, medium_size, open_medium, printable
 from dmsnap.block.positioned import preadv, punch_hole, pwrite, pwrite_durably, start_writeback
@@ -202,6 +202,19 @@ class FileDevice(BlockDevice):
                 return
             view = view[done:]
             offset += done
+
+    def _write_many(self, requests: Sequence[WriteRequest]) -> None:
+        if self._flushed_later:
+            super()._write_many(requests)
+            return
+        fd = self._fd
+        for offset, view in requests:
+            try:
+                done = pwrite(fd, view, offset)
+            except OSError as error:
+                raise self._failed("write", offset, error) from error
+            if done < len(view):
+                self._write_at(offset + done, view[done:])
 
     def _zero(self, offset: int, length: int) -> None:
         if not self._punch("zero", offset, length):

@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from dmsnap.block.contract import BlockDevice, IOFailed
+from dmsnap.block.contract import BlockDevice, IOFailed, ReadRequest
 from dmsnap.errors import DmsnapError
 from dmsnap.store.areas import Records
+from dmsnap.store.runs import Runs, expand
 from dmsnap.store.writable import PersistentStore
 from dmsnap.target.origin import OriginDevice, OriginSnapshots
 from dmsnap.target.snapshot import SnapshotDevice, refuse_invalid
@@ -29,6 +31,9 @@ __all__ = ["DEFAULT_STEP_BYTES", "MergeDevice", "MergeFailed", "MergeStep"]
 
 DEFAULT_STEP_BYTES = 4 << 20
 """What one step merges, unless told otherwise: long enough to share the flushes, short enough to wait for."""
+
+MEMORY_BYTES = 16 << 20
+"""How much is read before it is written."""
 
 _READ_BYTES = 1 << 20
 
@@ -47,14 +52,6 @@ class MergeStep(NamedTuple):
 
     chunks: int
     copied_bytes: int
-
-
-class _Run(NamedTuple):
-    """Consecutive chunks whose records lie one after the other, so that one copy moves them."""
-
-    origin: int
-    cow: int
-    length: int
 
 
 class MergeDevice(SnapshotDevice):
@@ -94,6 +91,7 @@ class MergeDevice(SnapshotDevice):
         self._merging: frozenset[int] = frozenset()
         self._changed = threading.Condition()
         self._writes = ChunkTracker()
+        self._memory = bytearray()  # for the copies of a step
 
     def status(self) -> Status:
         """Returns what the kernel's status line says."""
@@ -105,11 +103,14 @@ class MergeDevice(SnapshotDevice):
 
     # -- the merge ----------------------------------------------------------------------------------------------------
 
-    def step(self, most_bytes: int = DEFAULT_STEP_BYTES) -> MergeStep:
+    def step(self, most_bytes: int = DEFAULT_STEP_BYTES, *, in_order: bool = True) -> MergeStep:
         """Merges the last exceptions, and returns when that is durable. For one thread at a time.
 
         Args:
             most_bytes: About how much to copy; at least one chunk is.
+            in_order: Copy from the last record to the first, as the kernel does. Otherwise the order is that of the
+                origin, which is faster; then, if a copy fails, copies that come before it in the store may be on the
+                origin already, where they do no harm, as they stay in the store too.
 
         Returns:
             What was done: nothing where the merge is complete.
@@ -124,15 +125,16 @@ class MergeDevice(SnapshotDevice):
             areas = self._store.last_records(max(1, most_bytes >> self._shift))
         except IOFailed as error:
             raise self._failure("Read error in exception store", error) from error
-        runs = [run for records in areas for run in _runs(records)]
-        if not runs:
+        runs = _runs_downwards(areas)
+        if len(runs.origin) > 1 and int(runs.length.sum()) < len(self._table):
+            runs = Runs(*(column[:-1] for column in runs))  # the last may go on beyond what was read
+        if not len(runs.origin):
             return MergeStep(0, 0)
-        if len(runs) > 1 and sum(len(records) for records in areas) < len(self._table):
-            runs.pop()  # it may go on beyond what was read
         self._begin(runs)
         try:
-            merged, copied, failure = self._copy(runs)
-            if merged:
+            copied, failure = self._copy(runs, in_order)
+            merged = Runs(*(column[:copied] for column in runs))
+            if copied:
                 self._clear(merged)
         finally:
             with self._changed:
@@ -140,79 +142,112 @@ class MergeDevice(SnapshotDevice):
                 self._changed.notify_all()
         if failure is not None:
             raise failure
-        return MergeStep(sum(run.length for run in merged), copied)
+        return MergeStep(int(merged.length.sum()), int(self._bytes_of(merged).sum()))
 
-    def _begin(self, runs: list[_Run]) -> None:
+    def _begin(self, runs: Runs) -> None:
         """Lets other snapshots have the old content, and stops writes to the chunks that are to be merged."""
-        shift, end = self._shift, self._origin_bytes
-        ranges = [(run.origin << shift, min((run.origin + run.length) << shift, end)) for run in runs]
         if len(self._others):
-            self._others.copy_out([(start, stop) for start, stop in ranges if start < stop])
+            starts = runs.origin << self._shift
+            stops = starts + self._bytes_of(runs)
+            self._others.copy_out(
+                [(start, stop) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True) if start < stop]
+            )
         with self._changed:
-            self._merging = frozenset(chunk for run in runs for chunk in range(run.origin, run.origin + run.length))
-        self._writes.wait_for(min(run.origin for run in runs), max(run.origin + run.length for run in runs))
+            self._merging = frozenset(expand(runs.origin, runs.length).tolist())
+        self._writes.wait_for(int(runs.origin.min()), int((runs.origin + runs.length).max()))
 
-    def _copy(self, runs: list[_Run]) -> tuple[list[_Run], int, MergeFailed | None]:
-        """Copies runs in their order; returns those that are copied, their bytes, and what stopped it."""
-        done: list[_Run] = []
-        copied = 0
-        for batch in _read_together(runs, _READ_BYTES >> self._shift):
-            ahead = self._read_ahead(batch)
-            for run in batch:
-                skip = (run.cow - batch[-1].cow) << self._shift
-                try:
-                    copied += self._copy_run(run, None if ahead is None else ahead[skip:])
-                except MergeFailed as failure:
-                    return done, copied, failure
-                done.append(run)
-        return done, copied, None
+    def _bytes_of(self, runs: Runs) -> npt.NDArray[np.int64]:
+        """How many bytes of each run there are on the origin, whose last chunk may be cut."""
+        left: npt.NDArray[np.int64] = self._origin_bytes - (runs.origin << self._shift)
+        return left.clip(0, runs.length << self._shift)
 
-    def _read_ahead(self, batch: list[_Run]) -> memoryview | None:
-        """Reads the copies of neighbouring runs at once; None where each has to be read, or has to fail, by itself."""
-        first, last = batch[-1], batch[0]
-        length = (last.cow + last.length - first.cow) << self._shift
-        if length > _READ_BYTES:
-            return None
+    def _copy(self, runs: Runs, in_order: bool) -> tuple[int, MergeFailed | None]:
+        """Copies runs; returns how many of the first are copied, and what stopped it."""
+        ends = np.cumsum(runs.length) << self._shift
+        done = 0
+        while done < len(ends):
+            copied = int(ends[done - 1]) if done else 0
+            stop = max(done + 1, int(np.searchsorted(ends, copied + MEMORY_BYTES, side="right")))
+            batch = Runs(*(column[done:stop] for column in runs))
+            if not self._copy_at_once(batch, in_order):
+                one_by_one = zip(batch.origin.tolist(), batch.cow.tolist(), self._bytes_of(batch).tolist(), strict=True)
+                for number, (chunk, copy, length) in enumerate(one_by_one, done):
+                    try:
+                        self._copy_run(chunk << self._shift, copy << self._shift, length)
+                    except MergeFailed as failure:
+                        return number, failure
+            done = stop
+        return done, None
+
+    def _copy_at_once(self, runs: Runs, in_order: bool) -> bool:
+        """Reads copies into memory, then writes them all.
+
+        Returns:
+            False where that needs too much memory, or something failed: then each has to be copied by itself.
+        """
+        upwards = np.argsort(runs.cow)
+        lengths = runs.length << self._shift
+        places = np.empty(len(upwards), np.int64)  # of each run's copy in memory, in the order of the COW device
+        places[upwards] = np.cumsum(lengths[upwards]) - lengths[upwards]
+        needed = int(lengths.sum())
+        if needed > MEMORY_BYTES:
+            return False
+        if len(self._memory) < needed:
+            self._memory = bytearray(needed)
+        memory = memoryview(self._memory)
+        order = slice(None) if in_order else np.argsort(runs.origin)
+        columns = (places, runs.origin << self._shift, self._bytes_of(runs))
+        requests = [
+            (start, memory[place : place + length])
+            for place, start, length in zip(*(column[order].tolist() for column in columns), strict=True)
+            if length
+        ]
         try:
-            return memoryview(self._cow.read_at(first.cow << self._shift, length))
+            for completion in self._cow.start_reads(list(self._reads(runs, upwards, memory))):
+                completion.wait()
+            self.origin.write_many(requests)
         except DmsnapError:
-            return None
+            return False
+        return True
 
-    def _copy_run(self, run: _Run, copies: memoryview | None) -> int:
-        """Writes the copies of a run to where they came from; says how many bytes."""
-        start, at = run.origin << self._shift, run.cow << self._shift
-        length = max(0, min(run.length << self._shift, self._origin_bytes - start))
-        if copies is not None:
-            self._write_back(start, copies[:length])
-            return length
+    def _reads(self, runs: Runs, upwards: npt.NDArray[np.intp], memory: memoryview) -> Iterator[ReadRequest]:
+        """Yields reads of all copies into memory, one after another; what lies together is read together."""
+        cow, length = runs.cow[upwards], runs.length[upwards]
+        ends = np.flatnonzero(cow[1:] != cow[:-1] + length[:-1]) + 1
+        firsts = np.concatenate(([0], ends))
+        totals = np.add.reduceat(length, firsts)
+        at = 0
+        for first, total in zip(cow[firsts].tolist(), totals.tolist(), strict=True):
+            start, end = first << self._shift, (first + total) << self._shift
+            for position in range(start, end, _READ_BYTES):
+                size = min(_READ_BYTES, end - position)
+                yield position, memory[at : at + size]
+                at += size
+
+    def _copy_run(self, start: int, at: int, length: int) -> None:
+        """Copies one run from byte ``at`` of the COW device to byte ``start`` of the origin."""
         for done in range(0, length, _READ_BYTES):
+            size = min(_READ_BYTES, length - done)
             try:
-                piece = self._cow.read_at(at + done, min(_READ_BYTES, length - done))
+                piece = self._cow.read_at(at + done, size)
             except DmsnapError as error:
                 raise self._failure("Read error", error) from error
-            self._write_back(start + done, memoryview(piece))
-        return length
+            try:
+                self.origin.write_at(start + done, piece)
+            except DmsnapError as error:
+                raise self._failure("Write error", error) from error
 
-    def _write_back(self, start: int, data: memoryview) -> None:
-        if not data:
-            return
-        try:
-            self.origin.write_at(start, data)
-        except DmsnapError as error:
-            raise self._failure("Write error", error) from error
-
-    def _clear(self, merged: list[_Run]) -> None:
+    def _clear(self, merged: Runs) -> None:
         """Forgets exceptions whose content is on the origin, once that is durable."""
         try:
             self.origin.flush()
         except IOFailed as error:
             raise self._failure("Flush after merge failed", error) from error
         try:
-            self._store.clear_last(sum(run.length for run in merged))
+            self._store.clear_last(int(merged.length.sum()))
         except IOFailed as error:
             raise self._failure("Write error in exception store", error) from error
-        chunks = [np.arange(run.origin, run.origin + run.length, dtype=np.uint64) for run in merged]
-        self._store.table.remove_many(np.concatenate(chunks))
+        self._store.table.remove_many(expand(merged.origin, merged.length).astype(np.uint64))
 
     def _failure(self, words: str, error: DmsnapError) -> MergeFailed:
         self.failed = True
@@ -276,24 +311,19 @@ class MergeDevice(SnapshotDevice):
         self._cow.flush()
 
 
-def _runs(records: Records) -> Iterator[_Run]:
-    """Yields the runs of records that begin with the last one: each goes down by one in both numbers."""
-    origin, cow = records[:, 0].astype(np.int64), records[:, 1].astype(np.int64)
-    ends = np.flatnonzero((np.diff(origin) != -1) | (np.diff(cow) != -1)) + 1
-    edges = np.concatenate(([0], ends, [len(records)]))
-    lasts = edges[1:] - 1
-    yield from map(_Run, origin[lasts].tolist(), cow[lasts].tolist(), np.diff(edges).tolist())
+def _runs_downwards(areas: list[Records]) -> Runs:
+    """The runs of records that begin with the last one of a store, in this order.
 
-
-def _read_together(runs: list[_Run], most_chunks: int) -> Iterator[list[_Run]]:
-    """Yields runs in lists whose copies are neighbours, in their order, which is downwards on the COW device."""
-    batch: list[_Run] = []
-    chunks = 0
-    for run in runs:
-        if batch and (run.cow + run.length != batch[-1].cow or chunks + run.length > most_chunks):
-            yield batch
-            batch, chunks = [], 0
-        batch.append(run)
-        chunks += run.length
-    if batch:
-        yield batch
+    In a run each record has both numbers one lower than the one after it in the store. Like the kernel's a run does not
+    go beyond an area.
+    """
+    if not areas:
+        return Runs(*(np.empty(0, np.int64) for _ in range(3)))
+    records = np.concatenate(areas).astype(np.int64)
+    origin, cow = records[:, 0], records[:, 1]
+    begins = (np.diff(origin, prepend=-1) != -1) | (np.diff(cow, prepend=-1) != -1)
+    begins[np.cumsum([0, *(len(area) for area in areas[:-1])])] = True
+    firsts = np.flatnonzero(begins)
+    length = np.diff(firsts, append=len(records))
+    lasts = firsts + length - 1
+    return Runs(origin[lasts], cow[lasts], length)

@@ -37,6 +37,27 @@ class WritableDeviceContract(DeviceContract):
                 model[offset : offset + length] = data
                 assert device.read_at(0, SIZE) == model, offset
 
+    def test_many_writes_at_once_take_effect_in_their_order(self) -> None:
+        with self.make(CONTENT) as device:
+            block = device.logical_block_size_bytes
+            data = memoryview(random.Random(SEED).randbytes(3 * block))
+            first, second, third = (data[at * block : (at + 1) * block] for at in range(3))
+            device.write_many([(2 * block, first), (0, second), (2 * block, third), (block, data[:0])])
+            device.write_many([])
+            assert device.read_at(0, 4 * block) == b"".join(
+                (second, CONTENT[block : 2 * block], third, CONTENT[3 * block : 4 * block])
+            )
+
+    def test_of_many_writes_none_is_made_if_one_is_refused(self) -> None:
+        with self.make(CONTENT) as device:
+            block = device.logical_block_size_bytes
+            data = memoryview(bytes(block))
+            bad = [(SIZE, data), (-block, data)] + ([(1, data), (0, data[1:])] if block > 1 else [])
+            for request in bad:
+                with refused(BadRequest):
+                    device.write_many([(0, data), request])
+            assert device.read_at(0, SIZE) == CONTENT
+
     def test_writes_any_contiguous_memory_and_keeps_no_hold_on_it(self) -> None:
         with self.make(CONTENT) as device:
             block = device.logical_block_size_bytes
