@@ -116,3 +116,17 @@ def test_without_a_free_thread_the_caller_writes_itself(device, monkeypatch):
 def test_a_failed_discard_is_raised(device):
     with faulty_client(device, fail_nth("discard")) as client, pytest.raises(IOFailed):
         client.discard(0, 1)
+
+
+def test_an_interrupted_write_is_no_error_and_is_made_later(device):
+    def interrupt(request):
+        raise KeyboardInterrupt
+
+    with faulty_client(device, interrupt) as client:
+        dirty(client, 0, 1)
+        with pytest.raises(KeyboardInterrupt):
+            client.write_dirty()
+        client.device.faults.clear()
+        client.write_dirty()
+        assert client.counters.write_errors == 0
+    assert device.read_at(0, 3 * BLOCK) == b"\1" * 2 * BLOCK + bytes(BLOCK)

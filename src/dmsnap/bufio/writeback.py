@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from dmsnap.block.contract import IOFailed
 from dmsnap.bufio.buffer import DIRTY, WRITING, Buffer
 from dmsnap.bufio.misuse import run_callback
 from dmsnap.bufio.state import ClientState
@@ -173,18 +172,21 @@ class Writeback:
     def _do(self, job: Job) -> None:
         buffer, start, end = job
         state = self._state
-        error: Exception | None = IOFailed("the write was interrupted")
+        error: Exception | None = None
+        ended = False
         try:
             if self._write_callback is not None:
                 run_callback(self._write_callback, buffer)
             # A copy, so that a holder who goes on changing the buffer cannot tear what is on its way to the device.
             content = bytes(buffer.data[start:end])
             state.device.write_at(state.start_bytes + buffer.block * state.block_size_bytes + start, content)
-            error = None
+            ended = True
         except Exception as caught:  # noqa: BLE001  whatever a device or callback raises is the error of this write
-            error = caught
+            error, ended = caught, True
         finally:
             with self._lock:
+                if not ended:  # by an interrupt, which is no error of the device: the buffer is as dirty as before
+                    state.cache.mark_dirty(buffer, start, end)
                 self._end(buffer, error)
 
     def _end(self, buffer: Buffer, error: Exception | None) -> None:
