@@ -200,10 +200,9 @@ class BlockDevice(ABC):
         Errors as `write_at`: a bad request is found before anything is written; where the medium fails, what comes
         before is written and what comes after is not.
         """
-        if self.read_only:
-            self._check_write(0, 0)
+        self._check_write(0, 0)
         mask = self.logical_block_size_bytes - 1
-        size = 0 if self.closed else self._checked_size_bytes
+        size = self._checked_size_bytes
         for offset, view in requests:
             end = offset + view.nbytes
             if offset < 0 or end > size or (offset | end) & mask:
