@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dmsnap.testing.store_builder import build_store, in_allocation_order
 
-__all__ = ["CHUNK", "SnapshotFiles", "snapshot_files"]
+__all__ = ["CHUNK", "SnapshotFiles", "open_descriptors", "snapshot_files"]
 
 CHUNK = 4096
 
@@ -38,3 +38,8 @@ def snapshot_files(folder: Path, *, chunks: int = 40, changed: tuple[int, ...] =
             size_chunks=64,
         )
     return files
+
+
+def open_descriptors() -> int:
+    """How many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))

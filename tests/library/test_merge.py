@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 
 import pytest
-from library_files import CHUNK, SnapshotFiles, snapshot_files
+from library_files import CHUNK, SnapshotFiles, open_descriptors, snapshot_files
 
 import dmsnap
 from dmsnap.block import FileDevice, MemoryDevice
@@ -26,7 +25,7 @@ def files(tmp_path: Path) -> SnapshotFiles:
 def big_snapshot(folder: Path) -> SnapshotFiles:
     """A snapshot of `BIG` changed chunks, single and in runs, in no order."""
     rng = random.Random(5)
-    order = [*rng.sample(range(0, 800), BIG - 100), *range(900, 1000)]
+    order = [*rng.sample(range(800), BIG - 100), *range(900, 1000)]
     content = bytearray(rng.randbytes(1000 * CHUNK))
     files = SnapshotFiles(folder / "big.cow", folder / "big.img", b"")
     files.origin.write_bytes(content)
@@ -100,9 +99,9 @@ def test_devices_serve_as_well_as_paths_and_stay_open(files: SnapshotFiles) -> N
 
 
 def test_everything_is_let_go_of(files: SnapshotFiles) -> None:
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     dmsnap.merge(files.cow, files.origin)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_the_origin_is_flushed_before_the_store_forgets(files: SnapshotFiles) -> None:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from library_files import CHUNK, SnapshotFiles, snapshot_files
+from library_files import CHUNK, SnapshotFiles, open_descriptors, snapshot_files
 
 import dmsnap
 from dmsnap.block import BlockDevice, DeviceClosed, FileDevice
@@ -22,10 +22,6 @@ from dmsnap.testing.store_builder import build_store
 @pytest.fixture
 def files(tmp_path: Path) -> SnapshotFiles:
     return snapshot_files(tmp_path)
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 class TestSnapshotFileAsDevice(DeviceContract):

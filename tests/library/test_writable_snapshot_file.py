@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 import pytest
-from library_files import CHUNK, SnapshotFiles, snapshot_files
+from library_files import CHUNK, SnapshotFiles, open_descriptors, snapshot_files
 
 import dmsnap
 from dmsnap.block import BlockDevice, FileDevice, InUse, IOFailed, MemoryDevice
@@ -137,7 +137,7 @@ def test_an_interrupt_at_any_request_leaves_a_sound_store(sync, empty: SnapshotF
         interrupted = False
         count = 0
 
-        def interrupt(request: Request) -> bool:
+        def interrupt(request: Request, stop_at: int = stop_at) -> bool:
             nonlocal count, interrupted
             count += 1
             if count == stop_at:
@@ -250,7 +250,7 @@ def test_an_error_of_the_store_in_place_is_the_writers_alone(files: SnapshotFile
 
 
 def test_closing_lets_go_of_everything_also_when_it_fails(empty: SnapshotFiles) -> None:
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     with FileDevice(empty.cow, writable=True) as file:
         cow = FaultDevice(file)
         snapshot = dmsnap.open_snapshot(cow, empty.origin, "r+")
@@ -259,7 +259,7 @@ def test_closing_lets_go_of_everything_also_when_it_fails(empty: SnapshotFiles) 
         with pytest.raises(IOFailed):
             snapshot.close()
         assert snapshot.closed
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def merge(
         stack.callback(writable.close)
         device = stack.enter_context(MergeDevice(below, writable, others=kept.in_use()))
         done, total = 0, planned.chunks * store.chunk_size_bytes
-        while (step := device.step(pace.step_bytes)).chunks:
+        while (step := device.step(pace.step_bytes, in_order=False)).chunks:
             done += step.chunks * store.chunk_size_bytes
             if progress is not None:
                 progress(done, total)
