@@ -13,11 +13,12 @@ A bufio buffer is dirty here only while the area may reach the device as it is: 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 
-from dmsnap.block.contract import BlockDevice
+from dmsnap.block.contract import BlockDevice, IOFailed, OutOfRoom
 from dmsnap.bufio import BufioClient
 from dmsnap.store.format import RECORD_BYTES, SECTOR_BYTES, area_chunk, exceptions_per_area
 
@@ -58,21 +59,14 @@ class MetadataAreas:
         self._client = BufioClient(device, self._piece_bytes, cache_bytes=_CACHE_BYTES, writers=0)
         self._clean_behind = False  # whether what lies behind the end marker is known to be zeros
 
-    def fits(self, records: int) -> bool:
-        """Whether the area that the end marker is in after ``records`` more lies on the device.
-
-        Linux fails, and invalidates the snapshot, where it does not: with as many chunks on the device as 1 + a
-        multiple of (records in an area + 1), the last data chunk fills the last area (dm-snapshot, all versions).
-        """
-        area = self.area + (self.committed + records) // self.per_area
-        return (area_chunk(area, self.per_area) + 1) * self._chunk_bytes <= self._device.size_bytes
-
     def append(self, records: Records) -> None:
         """Adds records behind the last one; on return they, and all written before on the device, are durable.
 
         Raises:
-            IOFailed: The device failed; records may be there or not. The same call may be made again.
+            IOFailed: The device failed; records may be there or not. Where it is out of room, the same call may be made
+                again once there is some.
         """
+        self._flush_copies()
         room = self.per_area - self.committed
         here, beyond = records[:room], records[room:]
         area, committed = self.area, self.committed + len(here)
@@ -82,8 +76,6 @@ class MetadataAreas:
             beyond = beyond[committed:]
         if area != self.area:
             self._client.write_dirty()
-        else:
-            self._device.flush()
         if not self._clean_behind:
             self._clear_behind()
         self._put(self.area, self.committed, here)
@@ -91,20 +83,36 @@ class MetadataAreas:
         self.area, self.committed = area, committed
 
     def last(self, most: int) -> Iterator[Records]:
-        """Yields up to ``most`` of the last records, area by area from the last to the first, in order within each."""
+        """Yields up to ``most`` of the last records, area by area from the last to the first, in order within each.
+
+        Raises:
+            IOFailed: An area cannot be read, or has lost records that were there.
+        """
+        for number, (area, begin, end) in enumerate(self._spans(most)):
+            if not number or not (area + 1) % _AREAS_AHEAD:
+                ahead = range(area, max(-1, area - _AREAS_AHEAD), -1)
+                self._client.prefetch_blocks([self._block(each, 0) for each in ahead])
+            records = self._get(area, begin, end)
+            if not records[:, 1].all():
+                raise IOFailed(
+                    f"{self._device.name}: records have gone from metadata area {area}",
+                    hint="load the store anew, to go on with what is there",
+                    device=self._device.name,
+                    area=area,
+                )
+            yield records
+
+    def _spans(self, count: int) -> Iterator[tuple[int, int, int]]:
+        """Yields area, first record and the one behind the last, of the last ``count`` records, from the end on."""
         area, committed = self.area, self.committed
-        self._client.prefetch_blocks([self._block(area - back, 0) for back in range(min(_AREAS_AHEAD, area + 1))])
-        while most > 0:
-            count = min(most, committed)
-            if count:
-                yield self._get(area, committed - count, committed)
-            most -= count
-            if not area:
+        while True:
+            begin = max(0, committed - count)
+            if begin < committed:
+                yield area, begin, committed
+            count -= committed - begin
+            if not count or not area:
                 return
             area, committed = area - 1, self.per_area
-            if not area % _AREAS_AHEAD:
-                blocks = [self._block(area - back, 0) for back in range(min(_AREAS_AHEAD, area + 1))]
-                self._client.prefetch_blocks(blocks)
 
     def step_back(self) -> None:
         """Goes to the area before, where the current one has no records and is not the first."""
@@ -116,22 +124,37 @@ class MetadataAreas:
         """Zeroes the last ``count`` records; on return that is durable. The area stays current until `step_back`.
 
         Raises:
-            IOFailed: The device failed; records from the end may be gone or not. The same call may be made again.
+            IOFailed: The device failed. The records are put back, as far as it lets itself be written to, since who
+                cannot know that they are gone must not live as if they were. The same call may be made again.
         """
-        area, committed = self.area, self.committed
-        while count:
-            if not committed:
-                area, committed = area - 1, self.per_area
-            cleared = min(count, committed)
-            committed -= cleared
-            self._put(area, committed, np.zeros((cleared, 2), "<u8"))
-            count -= cleared
-        self._client.write_dirty()
-        self.area, self.committed = area, committed
+        spans = list(self._spans(count))
+        kept = list(self.last(count))
+        try:
+            for area, begin, end in spans:
+                self._put(area, begin, np.zeros((end - begin, 2), "<u8"))
+            self._client.write_dirty()
+        except BaseException:
+            with suppress(IOFailed):
+                for (area, begin, _), records in zip(spans, kept, strict=True):
+                    self._put(area, begin, records)
+                self._client.write_dirty()
+            raise
+        self.area, self.committed = spans[-1][:2]
 
     def close(self) -> None:
         """Lets go of the cache; everything is on the device already."""
         self._client.close()
+
+    def _flush_copies(self) -> None:
+        """Makes durable what the records will point at.
+
+        What a failed flush lost stays lost, though the next flush may well succeed: so a device without room is here a
+        failure like any other, and not one after which the same is tried again.
+        """
+        try:
+            self._device.flush()
+        except OutOfRoom as error:
+            raise IOFailed(error.message, hint=error.hint, **error.fields) from error
 
     # -- areas in pieces ----------------------------------------------------------------------------------------------
 

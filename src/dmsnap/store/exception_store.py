@@ -108,7 +108,10 @@ class ExceptionStore(abc.ABC):
 
     @abc.abstractmethod
     def drop(self) -> None:
-        """Invalidates the snapshot, for good and as durably as the device allows; it never raises `IOFailed`."""
+        """Invalidates the snapshot, for good and as durably as the device allows; it never raises `IOFailed`.
+
+        On return it is done, whoever began it. If the device could not be written to, another call tries again.
+        """
 
     @abc.abstractmethod
     def usage(self) -> Usage:

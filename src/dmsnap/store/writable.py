@@ -7,13 +7,20 @@ from contextlib import suppress
 
 import numpy as np
 
-from dmsnap.block.contract import SECTOR_BYTES, IOFailed
+from dmsnap.block.contract import SECTOR_BYTES, IOFailed, OutOfRoom, ReadOnlyDevice
 from dmsnap.errors import DmsnapError
 from dmsnap.store.allocation import ChunkAllocator
 from dmsnap.store.areas import MetadataAreas, Records
 from dmsnap.store.exception_store import AreaBeyondDevice, ExceptionStore, NewRun, Usage
 from dmsnap.store.finding import FindingKind
-from dmsnap.store.format import Header, exceptions_per_area, pack_header
+from dmsnap.store.format import (
+    FIRST_DATA_CHUNK,
+    Header,
+    area_chunk,
+    exceptions_per_area,
+    is_metadata_chunk,
+    pack_header,
+)
 from dmsnap.store.growing_table import GrowingTable
 from dmsnap.store.persistent import Store
 
@@ -50,6 +57,10 @@ class PersistentStore(ExceptionStore):
                 hint="read what is there: every intact chunk can be exported",
                 device=store.device.name,
             )
+        if store.device.read_only:
+            raise ReadOnlyDevice(
+                f"{store.device.name}: opened read-only", hint="open it for writing", device=store.device.name
+            )
         self.device = store.device
         self.chunk_size_sectors = store.chunk_size_sectors
         self.kind = "PO" if overflow else "P"
@@ -63,15 +74,21 @@ class PersistentStore(ExceptionStore):
         self._device_chunks = self._chunks_now()
         self._spare_last_slot = spare_last_slot
         self._outstanding = 0  # chunks allocated and not yet recorded or given back
+        self._records = (store.areas - 1) * self._per_area + store.committed  # those that wait are counted
         self._waiting: list[NewRun] = []
-        self._waiting_records = 0
         self._lock = threading.Lock()  # of what waits
         self._writing = threading.Lock()  # of the areas
+        self._merged = False  # whether `next_free` is an estimate
+        self._doubtful = False  # whether copies may be lost, so that nothing more must be recorded
+        self._marked = not store.valid  # whether the header says that the snapshot is invalid
 
     # -- exceptions ---------------------------------------------------------------------------------------------------
 
     def allocate(self, first: int, count: int) -> list[NewRun]:
         runs: list[NewRun] = []
+        if self._merged:
+            self._allocator.next_free = self._behind_the_last_copy()
+            self._merged = False
         while count:
             most = self._before_last_slot(count) if self._spare_last_slot else count
             cow, got = self._allocator.take(most, self._device_chunks) if most else (0, 0)
@@ -95,14 +112,14 @@ class PersistentStore(ExceptionStore):
         count = sum(run.length for run in runs)
         self._outstanding -= count
         with self._lock:
-            if not self._fits(self._waiting_records + count):
+            if not self._fits(self._records + count):
                 raise AreaBeyondDevice(
                     f"{self.device.name}: the next metadata area would lie past the end of the COW device",
                     hint="make the COW device a chunk larger or smaller; Linux invalidates the snapshot here",
                     device=self.device.name,
                 )
             self._waiting.extend(runs)
-            self._waiting_records += count
+            self._records += count
 
     def commit(self) -> bool:
         with self._writing:
@@ -110,35 +127,40 @@ class PersistentStore(ExceptionStore):
 
     def _commit(self) -> bool:
         with self._lock:
-            batch, records = self._waiting, self._waiting_records
-            self._waiting, self._waiting_records = [], 0
+            batch, self._waiting = self._waiting, []
         if not batch:
             return False
         try:
-            self._areas.append(_as_records(batch, records))
-        except BaseException:
+            self._areas.append(_as_records(batch))
+        except BaseException as error:
             with self._lock:
                 self._waiting[:0] = batch
-                self._waiting_records += records
+            self._doubtful = self._doubtful or not isinstance(error, OutOfRoom)
             raise
         return True
 
     def drop(self) -> None:
         with self._writing:
-            if not self.valid:
-                return
-            with suppress(IOFailed):  # what is complete is on the device before, as it is in a kernel
-                self._commit()
+            if self.valid and not self._doubtful:
+                with suppress(IOFailed):  # what is complete is on the device before, as it is in a kernel
+                    self._commit()
             self.valid = False
-            header = pack_header(Header(self._header.magic, 0, self._header.version, self.chunk_size_sectors))
-            block = max(SECTOR_BYTES, self.device.logical_block_size_bytes)
-            with suppress(IOFailed):
-                # The kernel writes the whole chunk; the block with the header goes first, so that no crash can leave
-                # a chunk of zeros, which would be a new and empty store.
-                self.device.write_at(0, header.ljust(block, b"\0"))
-                self.device.flush()
-                if self.chunk_size_bytes > block:
-                    self.device.zero(block, self.chunk_size_bytes - block)
+            if not self._marked:
+                with suppress(IOFailed):
+                    self._mark_invalid()
+
+    def _mark_invalid(self) -> None:
+        """Writes the header anew.
+
+        The kernel writes the whole chunk. Here the block with the header goes first, so that no crash can leave a chunk
+        of zeros, which would be a new and empty store.
+        """
+        header = pack_header(Header(self._header.magic, 0, self._header.version, self.chunk_size_sectors))
+        block = max(SECTOR_BYTES, self.device.logical_block_size_bytes)
+        self.device.write_at(0, header.ljust(block, b"\0"), fua=True)
+        self._marked = True
+        if self.chunk_size_bytes > block:
+            self.device.zero(block, self.chunk_size_bytes - block)
 
     # -- merging ------------------------------------------------------------------------------------------------------
 
@@ -162,15 +184,17 @@ class PersistentStore(ExceptionStore):
         """
         with self._writing:
             self._areas.clear_last(count)
-            # What the kernel takes from now on for the chunk after the last one in use: an estimate for `usage`.
-            stride = self._per_area + 1
-            self._allocator.next_free = 1 + self._areas.area * stride + self._areas.committed + 1
+            self._records -= count
+            # What the kernel takes from now on for the chunk behind the last one in use: right where every chunk was
+            # recorded in its turn, so good enough for `usage` alone.
+            self._allocator.next_free = area_chunk(self._areas.area, self._per_area) + self._areas.committed + 1
+            self._merged = True
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
     def usage(self) -> Usage:
         with self._lock:
-            area = self._areas.area + (self._areas.committed + self._waiting_records) // self._per_area
+            area = self._records // self._per_area if self._waiting else self._areas.area
         chunk = self.chunk_size_sectors
         total = self.device.size_bytes // SECTOR_BYTES
         return Usage(self._allocator.next_free * chunk & (1 << 64) - 1, total, (area + 2) * chunk)
@@ -181,21 +205,31 @@ class PersistentStore(ExceptionStore):
     def _chunks_now(self) -> int:
         return self.device.size_bytes // self.chunk_size_bytes
 
-    def _fits(self, waiting: int) -> bool:
-        return self._areas.fits(waiting)
+    def _fits(self, records: int) -> bool:
+        """Whether the area that the end marker of so many records is in lies on the device.
+
+        Linux fails, and invalidates the snapshot, where it does not: with as many chunks on the device as 1 + a
+        multiple of (records in an area + 1), the last data chunk fills the last area (dm-snapshot, all versions).
+        """
+        return area_chunk(records // self._per_area, self._per_area) < self._chunks_now()
 
     def _before_last_slot(self, count: int) -> int:
         """How many of ``count`` records more may come without an area filling up that has no successor."""
         with self._lock:
-            taken = self._waiting_records + self._outstanding
+            taken = self._records + self._outstanding
         while count and not self._fits(taken + count):
-            filled = self._areas.committed + taken + count
-            count = max(0, count - 1 - filled % self._per_area)
+            count = max(0, count - 1 - (taken + count) % self._per_area)
         return count
 
+    def _behind_the_last_copy(self) -> int:
+        """The chunk that a kernel would take next if it loaded the store now."""
+        copies = (int((runs.cow + runs.length).max()) for runs in self.table.batches())
+        chunk = max(copies, default=FIRST_DATA_CHUNK)
+        return chunk + is_metadata_chunk(chunk, self._per_area)
 
-def _as_records(runs: list[NewRun], count: int) -> Records:
-    records = np.empty((count, 2), "<u8")
+
+def _as_records(runs: list[NewRun]) -> Records:
+    records = np.empty((sum(run.length for run in runs), 2), "<u8")
     at = 0
     for origin, cow, length in runs:
         if length == 1:
