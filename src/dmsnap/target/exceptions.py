@@ -41,14 +41,14 @@ class Pending:
     Attributes:
         runs: Where the copies go.
         number: In the order of allocation.
-        full: Whether the store had no room for all that was asked for.
+        full_at: The first origin chunk that the store had no room for; None where there was room for all.
         finished: Whether the copies are written, or given up.
         failed: Whether they were given up.
     """
 
     runs: list[NewRun]
     number: int
-    full: bool
+    full_at: int | None
     finished: bool = False
     failed: bool = False
 
@@ -66,7 +66,8 @@ class Exceptions:
         store: As given.
         overflowed: Whether a store of type ``PO`` ran full by a write to the snapshot (the status word ``Overflow``).
         invalid_because: What ended the snapshot; empty while it is valid, or was invalid from the start.
-        on_invalid: Called once when the snapshot is invalidated (the kernel's device-mapper event).
+        on_invalid: Called once when the snapshot is invalidated (the kernel's device-mapper event), with a lock taken,
+            before the store is marked.
         reads: Reads of the origin on the snapshot's behalf.
     """
 
@@ -106,15 +107,15 @@ class Exceptions:
             if not missing:
                 return None
             runs: list[NewRun] = []
-            full = False
+            full_at = None
             for begin, end in missing:
                 given = self.store.allocate(begin, end - begin)
                 runs += given
-                if sum(run.length for run in given) < end - begin:
-                    full = True
+                if (got := sum(run.length for run in given)) < end - begin:
+                    full_at = begin + got
                     break
             self._allocated += 1
-            pending = Pending(runs, self._allocated, full)
+            pending = Pending(runs, self._allocated, full_at)
             self._in_order.append(pending)
             for run in runs:
                 self._pending.update(dict.fromkeys(range(run.origin, run.origin + run.length), pending))
@@ -179,7 +180,8 @@ class Exceptions:
             IOFailed: The device failed, and the snapshot was invalidated; or the host is out of room, and it was not.
         """
         with self._changed:
-            while any(pending.finished for pending in self._in_order):  # complete, and its turn has not come
+            complete = max((pending.number for pending in self._in_order if pending.finished), default=0)
+            while self._recorded < complete:  # their turn has not come; those that come later need not be waited for
                 self._changed.wait()
             number = self._recorded
         try:
@@ -215,6 +217,8 @@ class Exceptions:
             if is_out_of_room(error):
                 raise
             self.invalidate(error)
+        if self.invalid_because:
+            self.store.drop()  # who overwrites the origin waits for it, whoever began it
         for first, stop in ranges:
             self.reads.wait_for(first, stop)
 
@@ -224,7 +228,7 @@ class Exceptions:
         if pending is None:
             return bool(self._volatile) and any(chunk in self._volatile for chunk in range(first, stop))
         try:
-            if pending.full:
+            if pending.full_at is not None:
                 raise self.full()
             for run in pending.runs:
                 copy_chunks(self.origin, self.store, run)
@@ -246,16 +250,15 @@ class Exceptions:
         )
 
     def invalidate(self, error: DmsnapError) -> None:
-        """Ends the snapshot, in memory and on the device; a second call does nothing."""
+        """Ends the snapshot, in memory and on the device; a second call only waits for the first."""
         with self._changed:
-            if not self.valid:
-                return
-            self.invalid_because = error.message
-        self.store.drop()
-        for hear in self.on_invalid:
-            hear()
-        with self._changed:
-            self._changed.notify_all()
+            if self.valid:
+                self.invalid_because = error.message or "unknown"
+                for hear in self.on_invalid:
+                    hear()
+                self._changed.notify_all()
+        if self.invalid_because:
+            self.store.drop()
 
 
 def is_out_of_room(error: DmsnapError) -> bool:

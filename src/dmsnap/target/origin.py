@@ -72,6 +72,10 @@ class OriginDevice(Wrapper):
         self.snapshots.copy_out([(offset, offset + len(view))])
         self.device.write_at(offset, view)
 
+    def _write_durably(self, offset: int, view: memoryview) -> None:
+        self.snapshots.copy_out([(offset, offset + len(view))])
+        self.device.write_at(offset, view, fua=True)
+
     def _zero(self, offset: int, length: int) -> None:
         self.snapshots.copy_out([(offset, offset + length)])
         self.device.zero(offset, length)

@@ -21,7 +21,7 @@ from dmsnap.store.format import check_chunk_size
 from dmsnap.target.joint_completion import joint
 from dmsnap.target.layers import Layers, snapshot_data, snapshot_extents
 
-__all__ = ["DamagedException", "SnapshotDevice", "SnapshotInvalid", "refuse_invalid"]
+__all__ = ["DamagedException", "SnapshotDevice", "SnapshotInvalid", "invalid", "refuse_invalid"]
 
 
 class DamagedException(IOFailed):
@@ -103,7 +103,7 @@ class SnapshotDevice(BlockDevice):
         chunk = offset >> self._shift
         length = len(view)
         if not self._valid:
-            refuse_invalid(self.store)
+            raise invalid(self.store)
         if (offset & self._mask) + length <= self._mask + 1:  # in one chunk: the shortest way
             copy = self._table.lookup(chunk)
             if copy is None:
@@ -172,13 +172,15 @@ class SnapshotDevice(BlockDevice):
     # -- the rest -----------------------------------------------------------------------------------------------------
 
     def _extents(self, offset: int, length: int) -> Iterator[Extent]:
-        refuse_invalid(self.store)
+        if not self._valid:
+            raise invalid(self.store)
         return joined(snapshot_extents(self._layers(), offset, length))
 
     def data_extents(self, offset: int, length: int) -> Iterator[Extent]:
         """As `extents`, but every depth is 1: for who copies and wants to know only what may be left out."""
         self._check(offset, length)
-        refuse_invalid(self.store)
+        if not self._valid:
+            raise invalid(self.store)
         return joined(snapshot_data(self._layers(), offset, length))
 
     def _layers(self) -> Layers:
@@ -223,8 +225,13 @@ def refuse_invalid(store: Store | ExceptionStore) -> None:
         SnapshotInvalid: The store is marked invalid.
     """
     if not store.valid:
-        raise SnapshotInvalid(
-            f"{store.device.name}: the snapshot is marked invalid and cannot be read",
-            hint="its store was full or failed while in use, so the old content is lost; take a new snapshot",
-            device=store.device.name,
-        )
+        raise invalid(store)
+
+
+def invalid(store: Store | ExceptionStore) -> SnapshotInvalid:
+    """Returns the error of a snapshot that is lost."""
+    return SnapshotInvalid(
+        f"{store.device.name}: the snapshot is marked invalid and cannot be read",
+        hint="its store was full or failed while in use, so the old content is lost; take a new snapshot",
+        device=store.device.name,
+    )

@@ -41,9 +41,8 @@ class ChunkTracker:
         with self._ended:
             self._waiting += 1
             try:
-                before = {
-                    number for number, (begin, end) in list(self._under_way.items()) if begin < stop and first < end
-                }
+                now = self._under_way.copy()  # in one step of the interpreter: others go on
+                before = {number for number, (begin, end) in now.items() if begin < stop and first < end}
                 while not before.isdisjoint(self._under_way):
                     self._ended.wait(_LOOK_AGAIN_SECONDS)
             finally:

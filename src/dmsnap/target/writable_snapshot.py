@@ -15,8 +15,9 @@ from dmsnap.errors import DmsnapError
 from dmsnap.store.exception_store import ExceptionStore, NewRun
 from dmsnap.target.copying import copy_range
 from dmsnap.target.exceptions import Exceptions, Pending, SyncMode, is_out_of_room
-from dmsnap.target.snapshot import SnapshotDevice, refuse_invalid
+from dmsnap.target.snapshot import SnapshotDevice, invalid
 from dmsnap.target.status import Status
+from dmsnap.target.tracking import ChunkTracker
 
 __all__ = ["SnapshotOverflowed", "WritableSnapshot"]
 
@@ -100,7 +101,7 @@ class WritableSnapshot(SnapshotDevice):
             if completion is COMPLETED:
                 reads.end(number)
             else:
-                completion.add_done_callback(partial(_end, reads.end, number))
+                completion.add_done_callback(partial(_end_read, reads, number))
         return completions
 
     # -- writing ------------------------------------------------------------------------------------------------------
@@ -131,22 +132,21 @@ class WritableSnapshot(SnapshotDevice):
             if isinstance(error, DmsnapError) and not is_out_of_room(error):
                 exceptions.invalidate(error)
             raise
-        if pending.full:
-            self._run_full(pending)
-        else:
-            try:
-                self._change_in_place(first, stop, start, end, data)
-            finally:  # what has its copy is complete, whatever becomes of the rest
-                exceptions.complete(pending)
+        try:
+            self._change_in_place(first, stop if pending.full_at is None else pending.full_at, start, end, data)
+        finally:  # what has its copy is complete, whatever becomes of the rest
+            self._end(pending)
         if exceptions.sync == "commit":
             exceptions.commit()
-        if not self._valid or pending.full:
+        if not self._valid or pending.full_at is not None:
             self._refuse_writes()
 
-    def _run_full(self, pending: Pending) -> None:
-        """Ends what did not fit: a ``PO`` snapshot cannot be written any more, another is lost."""
+    def _end(self, pending: Pending) -> None:
+        """Ends what was written. If not all had room a ``PO`` snapshot can be written no more, another is lost."""
         exceptions = self.exceptions
-        if self._exception_store.kind == "PO":
+        if pending.full_at is None:
+            exceptions.complete(pending)
+        elif self._exception_store.kind == "PO":
             exceptions.overflowed = True
             exceptions.complete(pending)
         else:
@@ -240,7 +240,7 @@ class WritableSnapshot(SnapshotDevice):
     def _refuse_writes(self) -> None:
         """Does nothing where writes are possible, else raises what stands in the way."""
         if not self._valid:
-            refuse_invalid(self._exception_store)
+            raise invalid(self._exception_store)
         if self.exceptions.overflowed:
             raise SnapshotOverflowed(
                 f"{self.name}: overflowed: its COW store {self._cow.name} is full",
@@ -249,5 +249,5 @@ class WritableSnapshot(SnapshotDevice):
             )
 
 
-def _end(end: object, number: int, _: Completion) -> None:
-    end(number)  # type: ignore[operator]
+def _end_read(reads: ChunkTracker, number: int, _: Completion) -> None:
+    reads.end(number)
