@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from dmsnap.errors import DmsnapError
 
-__all__ = ["Activation", "BadDeviceName", "BadTable", "activation", "origin_table_line", "table_line"]
+__all__ = ["Activation", "BadDeviceName", "BadTable", "activation", "origin_table_line", "table_argument", "table_line"]
 
 _FEATURES = ("discard_zeroes_cow", "discard_passdown_origin")
 _NAME_BYTES = 127  # DM_NAME_LEN less its final zero byte
@@ -47,7 +47,7 @@ class BadTable(DmsnapError, ValueError):
 
 def origin_table_line(origin_sectors: int, origin: str) -> str:
     """Returns the table line of a snapshot-origin, through which writes to an origin keep its snapshots right."""
-    return f"0 {origin_sectors} snapshot-origin {_argument(origin)}"
+    return f"0 {origin_sectors} snapshot-origin {table_argument(origin)}"
 
 
 def table_line(
@@ -78,7 +78,9 @@ def table_line(
         raise BadTable("Unrecognised feature requested", hint=f"use {' and '.join(_FEATURES)}")
     if list(features) == [_FEATURES[1]]:
         raise BadTable(f"{_FEATURES[1]} feature depends on {_FEATURES[0]}", hint="name both")
-    line = f"0 {origin_sectors} snapshot {_argument(origin)} {_argument(cow)} {store_type} {chunk_size_sectors}"
+    line = (
+        f"0 {origin_sectors} snapshot {table_argument(origin)} {table_argument(cow)} {store_type} {chunk_size_sectors}"
+    )
     words = [feature for feature in _FEATURES if feature in features]
     return f"{line} {len(words)} {' '.join(words)}" if words else line
 
@@ -128,13 +130,13 @@ def activation(
 def _device(path: str, *, is_file: bool, options: str = "") -> str:
     """The right side of a shell assignment that yields a block device's path, as an argument of a table line."""
     if not is_file:
-        return _quoted(_argument(path))
+        return _quoted(table_argument(path))
     return f"$(losetup --find --show {options}-- {_quoted(path)})"
 
 
-def _argument(path: str) -> str:
-    """A path as one argument of a table line."""
-    return re.sub(r"([\s\\])", r"\\\1", path)
+def table_argument(path: str) -> str:
+    """Returns a path as one argument of a table line: with a backslash before a blank, a backslash or a comment."""
+    return re.sub(r"([\s\\]|^#)", r"\\\1", path)
 
 
 def _quoted(text: str) -> str:
