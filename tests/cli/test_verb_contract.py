@@ -18,11 +18,12 @@ READING = {
     "table": ["{store}", "--origin", "{origin}"],
     "map": ["{store}", "--origin", "{origin}"],
     "export": ["{store}", "out.img", "--origin", "{origin}"],
+    "merge": ["{store}", "--origin", "{origin}", "--dry-run"],
 }
 """A good line of every verb that opens a store to look."""
-WITH_JSON = ("info", "table", "map")
+WITH_JSON = ("info", "table", "map", "merge")
 WITHOUT_ROOTS_PRIVILEGE = "setpriv --bounding-set -dac_override,-dac_read_search" if os.geteuid() == 0 else ""
-TAKING_ORIGIN = ("info", "table", "map", "export")
+TAKING_ORIGIN = ("info", "table", "map", "export", "merge")
 
 
 def line(verb: str, store: object, origin: object) -> list[str]:
