@@ -20,10 +20,11 @@ import numpy.typing as npt
 from dmsnap.block.contract import BlockDevice, IOFailed, ReadRequest
 from dmsnap.errors import DmsnapError
 from dmsnap.store.areas import Records
+from dmsnap.store.finding import FindingKind
 from dmsnap.store.runs import Runs, expand
 from dmsnap.store.writable import PersistentStore
 from dmsnap.target.origin import OriginDevice, OriginSnapshots
-from dmsnap.target.snapshot import SnapshotDevice, refuse_invalid
+from dmsnap.target.snapshot import SnapshotDevice, refuse_invalid, wait_for
 from dmsnap.target.status import Status
 from dmsnap.target.tracking import ChunkTracker
 
@@ -92,6 +93,7 @@ class MergeDevice(SnapshotDevice):
         self._changed = threading.Condition()
         self._writes = ChunkTracker()
         self._memory = bytearray()  # for the copies of a step
+        self._doubles = any(finding.kind is FindingKind.DUPLICATE for finding in store.findings)
 
     def status(self) -> Status:
         """Returns what the kernel's status line says."""
@@ -125,7 +127,7 @@ class MergeDevice(SnapshotDevice):
             areas = self._store.last_records(max(1, most_bytes >> self._shift))
         except IOFailed as error:
             raise self._failure("Read error in exception store", error) from error
-        runs = _runs_downwards(areas)
+        runs = _runs_downwards(areas, single=self._doubles)
         if len(runs.origin) > 1 and int(runs.length.sum()) < len(self._table):
             runs = Runs(*(column[:-1] for column in runs))  # the last may go on beyond what was read
         if not len(runs.origin):
@@ -134,6 +136,7 @@ class MergeDevice(SnapshotDevice):
         try:
             copied, failure = self._copy(runs, in_order)
             merged = Runs(*(column[:copied] for column in runs))
+            written = int(self._bytes_of(merged).sum())
             if copied:
                 self._clear(merged)
         finally:
@@ -142,7 +145,7 @@ class MergeDevice(SnapshotDevice):
                 self._changed.notify_all()
         if failure is not None:
             raise failure
-        return MergeStep(int(merged.length.sum()), int(self._bytes_of(merged).sum()))
+        return MergeStep(int(merged.length.sum()), written)
 
     def _begin(self, runs: Runs) -> None:
         """Lets other snapshots have the old content, and stops writes to the chunks that are to be merged."""
@@ -157,9 +160,19 @@ class MergeDevice(SnapshotDevice):
         self._writes.wait_for(int(runs.origin.min()), int((runs.origin + runs.length).max()))
 
     def _bytes_of(self, runs: Runs) -> npt.NDArray[np.int64]:
-        """How many bytes of each run there are on the origin, whose last chunk may be cut."""
+        """How many bytes of each run go to the origin, whose last chunk may be cut."""
         left: npt.NDArray[np.int64] = self._origin_bytes - (runs.origin << self._shift)
-        return left.clip(0, runs.length << self._shift)
+        return left.clip(0, runs.length << self._shift) * self._counts(runs)
+
+    def _counts(self, runs: Runs) -> npt.NDArray[np.bool_]:
+        """Which runs the snapshot reads: all, but in a store with two records for one chunk, as old kernels could write it.
+
+        There the kernel's merge copies both, the wrong one first, and then fails.
+        """
+        if not self._doubles:
+            return np.ones(len(runs.origin), np.bool_)
+        copies = [self._table.lookup(chunk) for chunk in runs.origin.tolist()]
+        return np.array([copy == cow for copy, cow in zip(copies, runs.cow.tolist(), strict=True)], np.bool_)
 
     def _copy(self, runs: Runs, in_order: bool) -> tuple[int, MergeFailed | None]:
         """Copies runs; returns how many of the first are copied, and what stopped it."""
@@ -203,8 +216,10 @@ class MergeDevice(SnapshotDevice):
             if length
         ]
         try:
-            for completion in self._cow.start_reads(list(self._reads(runs, upwards, memory))):
-                completion.wait()
+            reads = self._cow.start_reads(list(self._reads(runs, upwards, memory)))
+            wait_for(reads)  # all of them: none may come into the memory of another step
+            if any(read.error is not None for read in reads):
+                return False
             self.origin.write_many(requests)
         except DmsnapError:
             return False
@@ -243,11 +258,14 @@ class MergeDevice(SnapshotDevice):
             self.origin.flush()
         except IOFailed as error:
             raise self._failure("Flush after merge failed", error) from error
+        counted = self._counts(merged)
         try:
             self._store.clear_last(int(merged.length.sum()))
         except IOFailed as error:
             raise self._failure("Write error in exception store", error) from error
-        self._store.table.remove_many(expand(merged.origin, merged.length).astype(np.uint64))
+        merged = Runs(*(column[counted] for column in merged))
+        chunks = expand(merged.origin, merged.length).astype(np.uint64)
+        self._store.table.remove_many(np.unique(chunks) if self._doubles else chunks)
 
     def _failure(self, words: str, error: DmsnapError) -> MergeFailed:
         self.failed = True
@@ -267,21 +285,21 @@ class MergeDevice(SnapshotDevice):
 
     def _change(self, start: int, end: int, data: memoryview | None) -> None:
         first, stop = start >> self._shift, ((end - 1) >> self._shift) + 1
-        number = self._writes.begin(first, stop)
-        try:
-            while self._is_merging(first, stop):
+        while True:
+            number = self._writes.begin(first, stop)
+            try:
+                if not self._is_merging(first, stop):
+                    for target, at, begin, finish in self._places(first, stop, start, end):
+                        if data is None:
+                            target.zero(at, finish - begin)
+                        else:
+                            target.write_at(at, data[begin - start : finish - start])
+                    return
+            finally:
                 self._writes.end(number)
-                with self._changed:
-                    while self._is_merging(first, stop):
-                        self._changed.wait()
-                number = self._writes.begin(first, stop)
-            for target, at, begin, finish in self._places(first, stop, start, end):
-                if data is None:
-                    target.zero(at, finish - begin)
-                else:
-                    target.write_at(at, data[begin - start : finish - start])
-        finally:
-            self._writes.end(number)
+            with self._changed:
+                while self._is_merging(first, stop):
+                    self._changed.wait()
 
     def _places(self, first: int, stop: int, start: int, end: int) -> Iterator[tuple[BlockDevice, int, int, int]]:
         """Yields where bytes ``start`` to ``end`` lie: device, byte on it, and which of them."""
@@ -293,7 +311,8 @@ class MergeDevice(SnapshotDevice):
             if start < begin:
                 yield below, start, start, begin
             at = (copy << shift) + begin - (chunk << shift)
-            self._check_copy(chunk, copy, at, finish - begin)
+            if not copy or at + finish - begin > self._cow_bytes:
+                self._check_copy(chunk, copy, at, finish - begin)
             yield self._cow, at, begin, finish
             start = finish
         if start < end:
@@ -311,17 +330,17 @@ class MergeDevice(SnapshotDevice):
         self._cow.flush()
 
 
-def _runs_downwards(areas: list[Records]) -> Runs:
+def _runs_downwards(areas: list[Records], *, single: bool) -> Runs:
     """The runs of records that begin with the last one of a store, in this order.
 
     In a run each record has both numbers one lower than the one after it in the store. Like the kernel's a run does not
-    go beyond an area.
+    go beyond an area. Where they are to be ``single``, each is of one record.
     """
     if not areas:
         return Runs(*(np.empty(0, np.int64) for _ in range(3)))
     records = np.concatenate(areas).astype(np.int64)
     origin, cow = records[:, 0], records[:, 1]
-    begins = (np.diff(origin, prepend=-1) != -1) | (np.diff(cow, prepend=-1) != -1)
+    begins = (np.diff(origin, prepend=-1) != -1) | (np.diff(cow, prepend=-1) != -1) | single
     begins[np.cumsum([0, *(len(area) for area in areas[:-1])])] = True
     firsts = np.flatnonzero(begins)
     length = np.diff(firsts, append=len(records))

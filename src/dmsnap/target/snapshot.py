@@ -21,7 +21,7 @@ from dmsnap.store.format import check_chunk_size
 from dmsnap.target.joint_completion import joint
 from dmsnap.target.layers import Layers, snapshot_data, snapshot_extents
 
-__all__ = ["DamagedException", "SnapshotDevice", "SnapshotInvalid", "invalid", "refuse_invalid"]
+__all__ = ["DamagedException", "SnapshotDevice", "SnapshotInvalid", "invalid", "refuse_invalid", "wait_for"]
 
 
 class DamagedException(IOFailed):
@@ -124,7 +124,7 @@ class SnapshotDevice(BlockDevice):
         try:
             above = self._cow.start_reads([part for plan in plans for part in plan.cow])
         except BaseException:  # none was started, the caller is to know: so none may go on
-            _wait_for(below)
+            wait_for(below)
             raise
         origin, cow = iter(below), iter(above)
         completions = [
@@ -193,7 +193,7 @@ class SnapshotDevice(BlockDevice):
         return
 
     def _close(self) -> None:
-        _wait_for(list(self._started))
+        wait_for(list(self._started))
 
     # -- errors -------------------------------------------------------------------------------------------------------
 
@@ -212,7 +212,8 @@ class SnapshotDevice(BlockDevice):
         )
 
 
-def _wait_for(reads: Sequence[Completion]) -> None:
+def wait_for(reads: Sequence[Completion]) -> None:
+    """Waits until all of some started reads are over, well or not."""
     for completion in reads:
         with contextlib.suppress(Exception):  # an error is for whoever waits for the read
             completion.wait()
