@@ -106,6 +106,19 @@ class TestReadOnly:
             assert (folder / "store").read_bytes() == sound_store()
 
     @pytest.mark.parametrize("which", ["store", "origin"])
+    def test_a_block_device_that_is_read_only(self, which, store, origin, dmsnap_command, unchanged):
+        losetup = need_tool("losetup")
+        need(os.geteuid() == 0 and Path("/dev/loop-control").exists(), "loop devices need root and /dev/loop-control")
+        show = [losetup, "--find", "--show", "--read-only", str(store if which == "store" else origin)]
+        loop = subprocess.run(show, check=True, capture_output=True, text=True).stdout.strip()
+        try:
+            with unchanged(store, origin):
+                pair = (loop, origin) if which == "store" else (store, loop)
+                dmsnap_command("merge", pair[0], "--origin", pair[1]).is_one_clear_line(loop, "read-only")
+        finally:
+            subprocess.run([losetup, "--detach", loop], check=True)
+
+    @pytest.mark.parametrize("which", ["store", "origin"])
     def test_a_device_opened_to_look(self, which, store, origin, unchanged):
         with unchanged(store, origin), FileDevice(store, writable=which != "store") as cow:
             with FileDevice(origin, writable=which != "origin") as base, pytest.raises(ReadOnlyDevice) as raised:

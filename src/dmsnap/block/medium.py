@@ -21,6 +21,9 @@ __all__ = ["CannotOpen", "InUse", "logical_block_size", "medium_size", "open_med
 BLKSSZGET = 0x1268
 """``_IO(0x12, 104)`` of ``linux/fs.h``: the logical block size of a block device, into an int."""
 
+BLKROGET = 0x125E
+"""``_IO(0x12, 94)`` of ``linux/fs.h``: whether a block device is read-only, into an int."""
+
 # O_NONBLOCK: an open never waits (for a FIFO's other end, a lease, a medium). O_NOCTTY: never adopt a terminal.
 _OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
@@ -84,6 +87,8 @@ def open_medium(path: str, *, writable: bool, exclusive: bool = False) -> int:
         raise _cannot_open(path, str(error), errno.EINVAL) from error
     try:
         _refuse_other_kinds(path, os.fstat(fd).st_mode)
+        if writable and _asked(fd, BLKROGET):  # Linux opens it all the same, and fails the writes
+            raise _cannot_open(path, "is a read-only block device", errno.EROFS)
         if hasattr(os, "set_blocking"):
             os.set_blocking(fd, True)
         if exclusive and taken_by_another(fd, writable=writable):
@@ -105,13 +110,17 @@ def medium_size(fd: int) -> int:
 
 def logical_block_size(fd: int) -> int:
     """Returns the logical block size in bytes: 512 for files, as the loop driver has it; its own for a block device."""
+    return _asked(fd, BLKSSZGET) or SECTOR_BYTES
+
+
+def _asked(fd: int, request: int) -> int:
+    """Asks a block device for a number; 0 where there is no answer: of a file, or elsewhere than in Linux."""
     if fcntl is None or not stat.S_ISBLK(os.fstat(fd).st_mode):
-        return SECTOR_BYTES
+        return 0
     try:
-        answer = fcntl.ioctl(fd, BLKSSZGET, bytes(4))
-    except OSError:  # not Linux
-        return SECTOR_BYTES
-    return int.from_bytes(answer, sys.byteorder)
+        return int.from_bytes(fcntl.ioctl(fd, request, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def printable(path: str) -> str:
