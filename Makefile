@@ -6,9 +6,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 WORKERS ?= 2
 FUZZ_SECONDS ?= 60
+PROGRAMS ?= 200
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: help demo test lint bench fuzz clean
+.PHONY: help demo test lint bench programs fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -28,6 +29,9 @@ lint: $(VENV)/ready-dev  ## set up, then check style, format and types
 
 bench: $(VENV)/ready-dev  ## set up, then measure against the kernel and qemu-img, in one run
 	$(PY) bench/run.py $(ARGS)
+
+programs: $(VENV)/ready-dev  ## set up, then run random programs in a real kernel, in ours and crossed (PROGRAMS=…)
+	$(PY) -m dmsnap.testing.programs run --seed 0 --count $(PROGRAMS) --crossed
 
 fuzz: $(VENV)/ready-fuzz  ## set up, then fuzz the parsers for a minute (FUZZ_SECONDS=…)
 	$(PY) fuzz/run.py --seconds $(FUZZ_SECONDS)

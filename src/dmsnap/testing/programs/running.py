@@ -112,10 +112,8 @@ def _wait_for_merge(name: str, devices: Devices) -> str:
     limit = time.monotonic() + _MERGE_SECONDS
     while time.monotonic() < limit:
         said = _lines(devices.status(name))
-        words = said.split()[3:]
-        if words[:1] in (["Invalid"], ["Merge"]):
-            return said
-        if len(words) == 2 and words[0].split("/")[0] == words[1]:
+        kind, *words = said.split()[2:]
+        if kind != "snapshot-merge" or "/" not in words[0] or words[0].split("/")[0] == words[1]:
             return said
         time.sleep(_POLL_SECONDS)
     return f"still merging after {_MERGE_SECONDS:.0f} s: {said}"
