@@ -165,7 +165,7 @@ class MergeDevice(SnapshotDevice):
         return left.clip(0, runs.length << self._shift) * self._counts(runs)
 
     def _counts(self, runs: Runs) -> npt.NDArray[np.bool_]:
-        """Which runs the snapshot reads: all, but in a store with two records for one chunk, as old kernels could write it.
+        """Which runs the snapshot reads: all, but where a chunk has two records, as old kernels could write them.
 
         There the kernel's merge copies both, the wrong one first, and then fails.
         """
