@@ -202,11 +202,14 @@ class MetadataAreas:
 
         No kernel leaves anything there.
         """
+        found = False
         for block, start, stop, _ in self._parts(self.area, self.committed, self.per_area):
             with self._client.read(block) as buffer:
                 octets = np.frombuffer(buffer.data, np.uint8)[start:stop]
                 if octets.any():
                     octets[:] = 0
                     self._client.mark_partial_dirty(buffer, start, stop)
-        self._client.write_dirty()
+                    found = True
+        if found:
+            self._client.write_dirty()
         self._clean_behind = True
