@@ -27,7 +27,16 @@ from dmsnap.store.prefetch import prefetch_policy
 from dmsnap.store.table import ExceptionTable
 from dmsnap.store.table_builder import TableBuilder
 
-__all__ = ["EmptyStore", "NotAStore", "Store", "StoreTooSmall", "UnsupportedVersion", "create_store", "open_store"]
+__all__ = [
+    "EmptyStore",
+    "NotAStore",
+    "Store",
+    "StoreTooSmall",
+    "UnsupportedVersion",
+    "create_store",
+    "open_store",
+    "write_empty_store",
+]
 
 
 class NotAStore(DmsnapError):
@@ -223,9 +232,19 @@ def create_store(device: BlockDevice, chunk_size_sectors: int = DEFAULT_CHUNK_SE
             hint="make it larger, or take smaller chunks",
             device=device.name,
         )
+    write_empty_store(device, chunk_size_sectors)
+
+
+def write_empty_store(device: BlockDevice, chunk_size_sectors: int) -> None:
+    """Writes header and first area of a new store; unlike `create_store` without a look at what makes sense.
+
+    Raises:
+        BadRequest: The device has no room for two chunks.
+        ReadOnlyDevice, IOFailed: As their names say.
+    """
     header = pack_header(Header(MAGIC, 1, VERSION, chunk_size_sectors))
     block_bytes = max(SECTOR_BYTES, device.logical_block_size_bytes)
-    device.zero(0, 2 * chunk_bytes)
+    device.zero(0, 2 * chunk_size_sectors * SECTOR_BYTES)
     device.flush()  # a header before a clean area would make records of whatever lay there
     device.write_at(0, header.ljust(block_bytes, b"\0"))
     device.flush()

@@ -15,9 +15,27 @@ from typing import NamedTuple
 
 from dmsnap.errors import DmsnapError
 
-__all__ = ["Activation", "BadDeviceName", "BadTable", "activation", "origin_table_line", "table_argument", "table_line"]
+__all__ = [
+    "FEATURES",
+    "NO_STORE_TYPE",
+    "NO_ZEROES_FOR_PASSDOWN",
+    "UNKNOWN_FEATURE",
+    "Activation",
+    "BadDeviceName",
+    "BadTable",
+    "activation",
+    "origin_table_line",
+    "table_argument",
+    "table_line",
+]
 
-_FEATURES = ("discard_zeroes_cow", "discard_passdown_origin")
+FEATURES = ("discard_zeroes_cow", "discard_passdown_origin")
+"""What may stand behind the chunk size, in the order in which the kernel prints it; the second needs the first."""
+
+NO_STORE_TYPE = "Exception store type is not P or N"
+UNKNOWN_FEATURE = "Unrecognised feature requested"
+NO_ZEROES_FOR_PASSDOWN = f"{FEATURES[1]} feature depends on {FEATURES[0]}"
+
 _NAME_BYTES = 127  # DM_NAME_LEN less its final zero byte
 _SAFE_NAME = re.compile(r"[0-9A-Za-z#+.:=@_][0-9A-Za-z#+.:=@_-]*")
 
@@ -73,15 +91,15 @@ def table_line(
         BadTable: Another type or feature, or the second feature without the first.
     """
     if store_type not in ("P", "PO", "N"):
-        raise BadTable("Exception store type is not P or N", hint="use P, PO or N", store_type=store_type)
-    if not set(features) <= set(_FEATURES):
-        raise BadTable("Unrecognised feature requested", hint=f"use {' and '.join(_FEATURES)}")
-    if list(features) == [_FEATURES[1]]:
-        raise BadTable(f"{_FEATURES[1]} feature depends on {_FEATURES[0]}", hint="name both")
+        raise BadTable(NO_STORE_TYPE, hint="use P, PO or N", store_type=store_type)
+    if not set(features) <= set(FEATURES):
+        raise BadTable(UNKNOWN_FEATURE, hint=f"use {' and '.join(FEATURES)}")
+    if list(features) == [FEATURES[1]]:
+        raise BadTable(NO_ZEROES_FOR_PASSDOWN, hint="name both")
     line = (
         f"0 {origin_sectors} snapshot {table_argument(origin)} {table_argument(cow)} {store_type} {chunk_size_sectors}"
     )
-    words = [feature for feature in _FEATURES if feature in features]
+    words = [feature for feature in FEATURES if feature in features]
     return f"{line} {len(words)} {' '.join(words)}" if words else line
 
 

@@ -8,11 +8,15 @@ from typing import Self
 from dmsnap.block.contract import BlockDevice
 from dmsnap.errors import DmsnapError
 from dmsnap.target.exceptions import SyncMode
-from dmsnap.target.stack.context import Names, TableContext
+from dmsnap.target.stack.context import TableContext
 from dmsnap.target.stack.device_table import DeviceTable, TargetType
 from dmsnap.target.stack.mapped_device import MappedDevice
+from dmsnap.target.stack.merge_target import MergeTarget
+from dmsnap.target.stack.origin_target import OriginTarget
 from dmsnap.target.stack.plain_targets import ErrorTarget, LinearTarget, StripedTarget, ZeroTarget
 from dmsnap.target.stack.refusals import DeviceBusy, DeviceExists, NoSuchDevice
+from dmsnap.target.stack.shared import Names, Shared
+from dmsnap.target.stack.snapshot_target import SnapshotTarget
 from dmsnap.target.stack.table_text import TableLine, parse_table
 from dmsnap.target.table import BadDeviceName
 
@@ -21,7 +25,11 @@ __all__ = ["Stack"]
 _NAME_BYTES = 127  # DM_NAME_LEN less its final zero byte
 
 _TYPES: Mapping[str, TargetType] = {
-    target.type: target for target in (LinearTarget, StripedTarget, ZeroTarget, ErrorTarget)
+    target.type: target
+    for target in (
+        *(LinearTarget, StripedTarget, ZeroTarget, ErrorTarget),
+        *(SnapshotTarget, OriginTarget, MergeTarget),
+    )
 }
 
 
@@ -47,8 +55,7 @@ class Stack:
         prefetch: str | int = "auto",
     ) -> None:
         self._names = Names(open_device)
-        self.sync = sync
-        self.prefetch = prefetch
+        self._shared = Shared(self._names, sync, prefetch)
 
     # -- making and removing ------------------------------------------------------------------------------------------
 
@@ -92,7 +99,7 @@ class Stack:
 
     def _load(self, device: MappedDevice, lines: list[TableLine], *, read_only: bool) -> None:
         with device.changing:
-            table = DeviceTable(TableContext(self._names, device, read_only=read_only), lines, _TYPES)
+            table = DeviceTable(TableContext(self._shared, device, read_only=read_only), lines, _TYPES)
             if not device.checked_before:  # a later one is checked when it is resumed: what is below may change until
                 _checked(table)
                 device.checked_before = True

@@ -1,0 +1,96 @@
+"""The snapshot-merge target, from its table line: it merges by itself while it is not suspended."""
+
+from __future__ import annotations
+
+import threading
+
+from dmsnap.errors import DmsnapError
+from dmsnap.store.exception_store import ExceptionStore
+from dmsnap.store.writable import PersistentStore
+from dmsnap.target.merging import MergeDevice
+from dmsnap.target.origin import OriginDevice
+from dmsnap.target.stack.store_target import StoreTarget
+
+__all__ = ["MergeTarget"]
+
+
+class MergeTarget(StoreTarget):
+    """``snapshot-merge <origin> <COW> <P|PO> <chunk sectors>`` (Linux dm-snapshot).
+
+    A merge that failed stays so until another table is loaded; it is tried again with each resume.
+    """
+
+    type = "snapshot-merge"
+    merges = True
+    _merge: MergeDevice | None = None
+    _thread: threading.Thread | None = None
+    _stop = False
+
+    def _make_device(self, store: ExceptionStore) -> MergeDevice:
+        assert isinstance(store, PersistentStore)
+        self._merge = MergeDevice(
+            self.parsed.origin,
+            store,
+            others=self._users.snapshots,
+            size_bytes=self._size_bytes(),
+            name=self.context.mapped.name,
+        )
+        return self._merge
+
+    def _lose(self) -> None:
+        """Everything goes to the origin then, as of an invalid snapshot."""
+        self._merge = self._made = None
+        self.device = OriginDevice(self.parsed.origin, self._users.snapshots)
+
+    def settle(self) -> None:
+        """Has nothing to do: a merge makes no exceptions."""
+
+    # -- the merge itself ---------------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        with self._users.changing:
+            super().resume()
+            self.go_on(True)
+
+    def presuspend(self) -> None:
+        with self._users.changing:
+            self.pause()
+
+    def pause(self) -> bool:
+        thread = self._thread
+        if thread is None:
+            return False
+        self._stop = True
+        thread.join()
+        self._thread, self._stop = None, False
+        return True
+
+    def go_on(self, running: bool) -> None:
+        if running and self._merge is not None:
+            name = f"{self.context.mapped.name}-merge"
+            self._thread = threading.Thread(target=self._run, args=(self._merge,), name=name, daemon=True)
+            self._thread.start()
+
+    def _run(self, merge: MergeDevice) -> None:
+        """Merges step by step until nothing is left, something fails or it is told to stop."""
+        try:
+            while not self._stop and merge.step().chunks:
+                pass
+        except DmsnapError:
+            pass  # the status has it
+        except BaseException:
+            merge.failed = True
+            raise
+
+    # -- words and the end --------------------------------------------------------------------------------------------
+
+    def status(self) -> str:
+        if self._merge is None:
+            return "Unknown" if self.valid else "Invalid"
+        status = self._merge.status()
+        return "Overflow" if self.overflowed and not status.state else str(status)
+
+    def destroy(self) -> None:
+        with self._users.changing:
+            self.pause()
+            super().destroy()
