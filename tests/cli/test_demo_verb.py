@@ -15,8 +15,8 @@ def test_every_step_is_checked_and_nothing_is_left(run, tmp_path, monkeypatch) -
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     process = run("demo")
     assert (process.returncode, process.stderr) == (0, "")
-    assert process.stdout.count("✓") == 10
-    assert "10 checks passed" in process.stdout
+    assert process.stdout.count("✓") == 14
+    assert "14 checks passed" in process.stdout
     assert "\x1b" not in process.stdout, "colours in a pipe"
     assert list(tmp_path.iterdir()) == []
 
@@ -24,7 +24,7 @@ def test_every_step_is_checked_and_nothing_is_left(run, tmp_path, monkeypatch) -
 def test_keep_leaves_the_files(run, tmp_path) -> None:
     assert run("demo", "--keep", "mine").returncode == 0
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
-        "monday.cow", "monday.img", "new.cow", "notebook.img"
+        "monday.cow", "monday.img", "new.cow", "notebook.img", "wednesday.cow", "wednesday.img"
     ]  # fmt: skip
 
 

@@ -17,12 +17,14 @@ import dmsnap
 from dmsnap.cli.options import PATH, verb
 from dmsnap.cli.output import result_stream
 from dmsnap.cli.registry import VERBS
-from dmsnap.cli.sample.notebook import PAGE_BYTES, Notebook
+from dmsnap.cli.sample.notebook import PAGE_BYTES, Notebook, page
 from dmsnap.errors import DmsnapError
 
 __all__ = ["DemoFailed", "command"]
 
 STORE, ORIGIN, EXPORTED, NEW = "monday.cow", "notebook.img", "monday.img", "new.cow"
+STORE_COPY, ORIGIN_COPY = "wednesday.cow", "wednesday.img"
+CORRECTED = page(100, "corrected on Wednesday, in the snapshot")
 
 
 class DemoFailed(DmsnapError):
@@ -82,6 +84,8 @@ class Demo:
         self._export_the_snapshot()
         self._read_without_a_copy()
         self._go_back_to_a_kernel()
+        self._write_to_the_snapshot()
+        self._merge_the_snapshot()
         self._create_a_store()
         return self._checks
 
@@ -139,6 +143,37 @@ class Demo:
         self._check(line.split()[-2:] == self._kernel.table.split()[-2:], "type and chunk size are those of the kernel")
         inputs = Path(STORE).read_bytes() == self._notebook.store and _sha256(ORIGIN) == self._kernel.origin_sha256
         self._check(inputs, "nothing so far has changed the store or the origin")
+
+    def _write_to_the_snapshot(self) -> None:
+        _title("A correction, written to the snapshot")
+        _say("What is written to a snapshot goes to its store, and the origin stays as it is. On copies of both:")
+        Path(STORE_COPY).write_bytes(self._notebook.store)
+        Path(ORIGIN_COPY).write_bytes(self._notebook.origin())
+        click.echo(f'>>> with dmsnap.open_snapshot("{STORE_COPY}", origin="{ORIGIN_COPY}", mode="r+") as snapshot:')
+        click.echo("...     snapshot.seek(100 * 4096)")
+        click.echo(f"...     snapshot.write({CORRECTED.rstrip(bytes(1))!r})")
+        with dmsnap.open_snapshot(STORE_COPY, origin=ORIGIN_COPY, mode="r+") as snapshot:
+            snapshot.seek(100 * PAGE_BYTES)
+            snapshot.write(CORRECTED.rstrip(bytes(1)))
+        with dmsnap.open_snapshot(STORE_COPY, origin=ORIGIN_COPY) as reading:
+            corrected = bytes(reading.read()) == self._corrected()
+        self._check(corrected, "page 100 of the snapshot is corrected, and no other")
+        self._check(_sha256(ORIGIN_COPY) == self._kernel.origin_sha256, "the origin is as it was")
+
+    def _merge_the_snapshot(self) -> None:
+        _title("Back to Monday: the snapshot goes into its origin")
+        _run("merge", STORE_COPY, "--origin", ORIGIN_COPY, "--dry-run")
+        _run("merge", STORE_COPY, "--origin", ORIGIN_COPY)
+        self._check(
+            Path(ORIGIN_COPY).read_bytes() == self._corrected(),
+            "the notebook is Monday's, with the drafts and the correction",
+        )
+        _run("status", STORE_COPY)
+        self._check(dmsnap.status(STORE_COPY) == "16/4096 16", "the store is empty, and could be deleted")
+
+    def _corrected(self) -> bytes:
+        before = self._notebook.snapshot()
+        return before[: 100 * PAGE_BYTES] + CORRECTED + before[101 * PAGE_BYTES :]
 
     def _create_a_store(self) -> None:
         _title("A new store")
