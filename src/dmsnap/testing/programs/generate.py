@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dmsnap.testing.programs.actions import act
 from dmsnap.testing.programs.dice import Dice
+from dmsnap.testing.programs.fault_scene import fault_scene
 from dmsnap.testing.programs.merging_scene import merge_scene
 from dmsnap.testing.programs.program import Base, Pattern, Program
 from dmsnap.testing.programs.stage import Stage
@@ -58,6 +59,6 @@ def _part(stage: Stage) -> None:
     stage.activate()
     act(stage, stage.dice.between(4, 22))
     for _ in range(stage.dice.weighted({0: 4, 1: 4, 2: 1})):
-        merge_scene(stage)
+        (fault_scene if stage.dice.chance(0.2) else merge_scene)(stage)
         act(stage, stage.dice.between(0, 6))
     stage.deactivate()

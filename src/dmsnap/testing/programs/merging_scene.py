@@ -6,8 +6,6 @@ done or has failed, because something in its way fails, on the origin's side or 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from dmsnap.testing.programs.actions import act
 from dmsnap.testing.programs.language import (
     Flush,
@@ -20,6 +18,7 @@ from dmsnap.testing.programs.language import (
     WaitMerge,
     Write,
 )
+from dmsnap.testing.programs.obstacle import Obstacle
 from dmsnap.testing.programs.stage import Stage
 from dmsnap.testing.programs.world import Store
 
@@ -27,36 +26,6 @@ __all__ = ["merge_scene"]
 
 _ONE_COPY_SECTORS = 1024
 """kcopyd copies this much at a time; of the pieces of a longer copy that fails, some may never have begun."""
-
-
-class _Obstacle(NamedTuple):
-    """A device below that is to fail within a range.
-
-    Attributes:
-        device: ``r`` or ``k1`` …
-        below: The base device that it is a linear map of.
-        size: Its size in sectors.
-        sector: The first that fails.
-        sectors: How many fail.
-    """
-
-    device: str
-    below: str
-    size: int
-    sector: int
-    sectors: int
-
-    def table(self, *, failing: bool) -> str:
-        """Returns the device's table with the range failing, or without."""
-        if not failing:
-            return f"0 {self.size} linear {self.below} 0"
-        behind = self.sector + self.sectors
-        lines = [
-            (0, self.sector, f"linear {self.below} 0"),
-            (self.sector, self.sectors, "error"),
-            (behind, self.size - behind, f"linear {self.below} {behind}"),
-        ]
-        return "\n".join(f"{start} {length} {words}" for start, length, words in lines if length)
 
 
 def merge_scene(stage: Stage) -> None:
@@ -81,7 +50,7 @@ def merge_scene(stage: Stage) -> None:
         if stage.dice.chance(0.3):
             return  # the rest is for who comes next, or for nobody
         _end(stage)
-        _put_below(stage, obstacle, failing=False)
+        stage.mend(obstacle)
         _start(stage, store, None)
     store.emptied()
     stage.do(Flush("g"))
@@ -94,7 +63,7 @@ def merge_scene(stage: Stage) -> None:
             stage.do(Resume("g"), Status(store.name))
 
 
-def _start(stage: Stage, store: Store, obstacle: _Obstacle | None) -> None:
+def _start(stage: Stage, store: Store, obstacle: Obstacle | None) -> None:
     """Has ``g`` merge a snapshot, which is gone then, and waits for what comes of it."""
     table = stage.snapshot_table(store, "snapshot-merge")
     if store.alive and not store.short and stage.dice.chance(0.5):  # the store moves over from the snapshot
@@ -104,7 +73,7 @@ def _start(stage: Stage, store: Store, obstacle: _Obstacle | None) -> None:
         stage.do(Suspend("g"), *([Remove(store.name)] if store.alive else []), Load("g", table))
         gone = ()
     if obstacle:
-        _put_below(stage, obstacle, failing=True)
+        stage.fail(obstacle)
     stage.do(Resume("g"), *gone, WaitMerge("g"), Status("g"))
     store.alive, stage.merging = False, store
 
@@ -115,14 +84,7 @@ def _end(stage: Stage) -> None:
     stage.merging = None
 
 
-def _put_below(stage: Stage, obstacle: _Obstacle, *, failing: bool) -> None:
-    device = obstacle.device
-    stage.do(Suspend(device), Load(device, obstacle.table(failing=failing)), Resume(device))
-    if device == "r":
-        stage.spoilt = range(obstacle.sector, obstacle.sector + obstacle.sectors) if failing else range(0)
-
-
-def _obstacle(stage: Stage, store: Store) -> _Obstacle | None:
+def _obstacle(stage: Stage, store: Store) -> Obstacle | None:
     """Finds something to put in a merge's way, and has the origin written where that is on the origin."""
     dice = stage.dice
     kind = dice.weighted({"none": 4, "origin": 5, "cow": 4})
@@ -132,7 +94,7 @@ def _obstacle(stage: Stage, store: Store) -> _Obstacle | None:
         number = dice.between(2, store.used + 2)
         if (number + 1) * store.chunk <= store.sectors:
             below = f"k{store.number}"
-            return _Obstacle(below, store.cow, store.sectors, number * store.chunk, store.chunk)
+            return Obstacle(below, store.cow, store.sectors, number * store.chunk, store.chunk)
     if not store.alive:
         return None
     largest = max(other.chunk for other in stage.alive())
@@ -145,4 +107,4 @@ def _obstacle(stage: Stage, store: Store) -> _Obstacle | None:
     stage.do(Write("g", sector, sectors, stage.next_seed()))
     for other in stage.alive():
         other.take(sector, sectors)
-    return _Obstacle("r", "o", stage.origin, sector, sectors)
+    return Obstacle("r", "o", stage.origin, sector, sectors)

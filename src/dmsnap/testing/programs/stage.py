@@ -8,13 +8,17 @@ from dmsnap.testing.programs.dice import Dice
 from dmsnap.testing.programs.language import (
     MAX_REQUEST_SECTORS,
     Create,
+    Load,
     Read,
     Remove,
+    Resume,
     Status,
     Step,
+    Suspend,
     Table,
     Zero,
 )
+from dmsnap.testing.programs.obstacle import Obstacle
 from dmsnap.testing.programs.world import Store, within_one_chunk
 
 __all__ = ["Stage"]
@@ -29,7 +33,8 @@ class Stage:
         stores: All snapshots, those too that are not there now.
         steps: What was programmed so far.
         merging: The store that ``g`` merges as ``snapshot-merge``; None while it is a ``snapshot-origin``.
-        spoilt: A range of the origin that fails at present, of whole chunks of all stores.
+        spoilt: A range of the origin that fails at present, and that all snapshots keep already.
+        careful: Whether any request may fail some snapshot at present.
     """
 
     def __init__(self, dice: Dice, origin: int, stores: Sequence[Store]) -> None:
@@ -39,6 +44,7 @@ class Stage:
         self.steps: list[Step] = []
         self.merging: Store | None = None
         self.spoilt = range(0)
+        self.careful = False
         self._seed = 15
 
     def do(self, *steps: Step) -> None:
@@ -96,6 +102,21 @@ class Stage:
             store.alive = False
         self.merging, self.spoilt = None, range(0)
 
+    def fail(self, obstacle: Obstacle) -> None:
+        """Makes a range of a device fail."""
+        self._swap(obstacle, failing=True)
+        if obstacle.device == "r":
+            self.spoilt = range(obstacle.sector, obstacle.sector + obstacle.sectors)
+
+    def mend(self, obstacle: Obstacle) -> None:
+        """Makes it work again."""
+        self._swap(obstacle, failing=False)
+        self.spoilt = range(0)
+
+    def _swap(self, obstacle: Obstacle, *, failing: bool) -> None:
+        device = obstacle.device
+        self.do(Suspend(device), Load(device, obstacle.table(failing=failing)), Resume(device))
+
     def _mapped(self) -> list[Store]:
         return [store for store in self.stores if store.mapped]
 
@@ -140,7 +161,7 @@ class Stage:
         A store that may run out or fail within the request keeps it within one chunk, except that a snapshot's own
         writes may overflow: what was under way then goes on.
         """
-        if sector in self.spoilt:
+        if self.careful or sector in self.spoilt:
             return within_one_chunk(sector, sectors, stores)
         if sector < self.spoilt.start:
             sectors = min(sectors, self.spoilt.start - sector)
