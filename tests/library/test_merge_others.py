@@ -10,7 +10,7 @@ from library_files import CHUNK
 
 import dmsnap
 from dmsnap.block import MemoryDevice
-from dmsnap.block.wrap import FaultDevice, fail_nth
+from dmsnap.block.wrap import FaultDevice, Request, fail_nth
 from dmsnap.library import other_snapshots
 from dmsnap.store import create_store, open_store
 
@@ -35,7 +35,7 @@ def snapshot(base: Path, name: str, chunks: tuple[int, ...], *, chunk_bytes: int
     return path
 
 
-def content(cow: Path, base: Path) -> bytes:
+def content(cow: Path | MemoryDevice, base: Path | MemoryDevice) -> bytes:
     with dmsnap.open_snapshot(cow, base) as reading:
         return reading.read()
 
@@ -122,3 +122,34 @@ def test_each_store_is_named_once(named: str, base: Path) -> None:
     (base.with_name("link")).symlink_to(named)
     with pytest.raises(dmsnap.DmsnapError, match=r"named twice|is the origin"):
         dmsnap.merge(cow, base, others=[other, base.with_name("link")])
+
+
+@pytest.mark.parametrize("how", ["interrupt", "origin cannot be written"])
+def test_stopped_at_any_request_others_have_kept_their_content(how: str, base: Path) -> None:
+    cow, other = snapshot(base, "merged.cow", (1, 2, 9)), snapshot(base, "a.cow", (2,), chunk_bytes=2 * CHUNK)
+    wanted, kept = content(cow, base), content(other, base)
+    stop_at = stopped = 0
+    while stopped == stop_at:
+        stop_at += 1
+        count = 0
+
+        def stop(request: Request, stop_at: int = stop_at) -> bool:
+            nonlocal count
+            if how != "interrupt" and request.op not in ("write", "flush"):
+                return False  # what cannot be read cannot be kept: Linux invalidates the other snapshot
+            count += 1
+            if count == stop_at and how == "interrupt":
+                raise KeyboardInterrupt
+            return count >= stop_at
+
+        parts = [MemoryDevice(path.read_bytes()) for path in (cow, base, other)]
+        faulty = [FaultDevice(part, stop) if how == "interrupt" or part is parts[1] else part for part in parts]
+        try:
+            dmsnap.merge(faulty[0], faulty[1], others=[faulty[2]])
+        except (KeyboardInterrupt, dmsnap.DmsnapError):
+            stopped += 1
+        assert content(parts[2], parts[1]) == kept
+        dmsnap.merge(parts[0], parts[1], others=[parts[2]])
+        assert bytes(parts[1].read_at(0, SIZE)) == wanted
+        assert content(parts[2], parts[1]) == kept
+    assert stopped >= 3
