@@ -2,6 +2,8 @@
 
 from writing_devices import in_use, make_snapshot, make_store
 
+from typing import ClassVar
+
 from dmsnap.block import BlockDevice, MemoryDevice
 from dmsnap.target.merging import MergeDevice
 from dmsnap.testing.device_contract import DeviceContract
@@ -11,7 +13,7 @@ from dmsnap.testing.writable_device_contract import WritableDeviceContract
 class Snapshots(WritableDeviceContract):
     """What the classes below differ in are their options."""
 
-    options: dict = {}
+    options: ClassVar[dict] = {}
 
     def make(self, content: bytes) -> BlockDevice:
         return make_snapshot(MemoryDevice(content), **self.options)
@@ -23,35 +25,35 @@ class Snapshots(WritableDeviceContract):
 
 
 class TestSnapshotOfSectors(Snapshots):
-    options = {"chunk_sectors": 1}
+    options: ClassVar[dict] = {"chunk_sectors": 1}
 
 
 class TestSnapshot(Snapshots):
-    options = {"chunk_sectors": 8}
+    options: ClassVar[dict] = {"chunk_sectors": 8}
 
 
 class TestSnapshotOfOneChunk(Snapshots):
-    options = {"chunk_sectors": 4096, "cow_bytes": 8 << 20}
+    options: ClassVar[dict] = {"chunk_sectors": 4096, "cow_bytes": 8 << 20}
 
 
 class TestSnapshotThatCommits(Snapshots):
-    options = {"chunk_sectors": 2, "sync": "commit"}
+    options: ClassVar[dict] = {"chunk_sectors": 2, "sync": "commit"}
 
 
 class TestSnapshotThatDiscards(Snapshots):
-    options = {"chunk_sectors": 8, "discard_zeroes_cow": True}
+    options: ClassVar[dict] = {"chunk_sectors": 8, "discard_zeroes_cow": True}
 
 
 class TestOverflowingSnapshot(Snapshots):
-    options = {"kind": "PO", "chunk_sectors": 8}
+    options: ClassVar[dict] = {"kind": "PO", "chunk_sectors": 8}
 
 
 class TestTransientSnapshot(Snapshots):
-    options = {"kind": "N", "chunk_sectors": 8}
+    options: ClassVar[dict] = {"kind": "N", "chunk_sectors": 8}
 
 
 class TestTransientSnapshotOfSectors(Snapshots):
-    options = {"kind": "N", "chunk_sectors": 1}
+    options: ClassVar[dict] = {"kind": "N", "chunk_sectors": 1}
 
 
 class TestSnapshotWithMuchWritten(Snapshots):

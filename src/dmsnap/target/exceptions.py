@@ -11,14 +11,13 @@ and records may stay in memory until something needs them durable:
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from dmsnap.block.contract import BlockDevice, IOFailed
+from dmsnap.block.contract import BlockDevice, IOFailed, OutOfRoom
 from dmsnap.errors import DmsnapError
 from dmsnap.store.exception_store import AreaBeyondDevice, ExceptionStore, NewRun, StoreFull
 from dmsnap.target.copying import copy_chunks
@@ -30,8 +29,6 @@ SyncMode = Literal["flush", "commit"]
 
 _MOST_WAITING = 1 << 16
 """Exceptions that are kept in memory before they are committed unasked."""
-
-_OUT_OF_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(slots=True, eq=False)
@@ -263,4 +260,4 @@ class Exceptions:
 
 def is_out_of_room(error: DmsnapError) -> bool:
     """Whether it is the host that has no room for what a sparse file should hold: that can be mended."""
-    return isinstance(error, OSError) and error.errno in _OUT_OF_ROOM
+    return isinstance(error, OutOfRoom)
