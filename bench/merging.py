@@ -51,7 +51,9 @@ def against_qemu_img(folder: Path) -> Iterator[Row]:
     ours, theirs = in_turn(
         3,
         lambda: timed("ours", [dmsnap, "merge", str(store), "--origin", str(base)], (origin, base), (cow, store)),
-        lambda: timed("qemu", ["qemu-img", "commit", "-q", "-f", "qcow2", str(qcow2)], (origin, base), (overlay, qcow2)),
+        lambda: timed(
+            "qemu", ["qemu-img", "commit", "-q", "-f", "qcow2", str(qcow2)], (origin, base), (overlay, qcow2)
+        ),
     )
     compare = ["qemu-img", "compare", "-f", "raw", "-F", "raw", str(results["ours"]), str(results["qemu"])]
     same = subprocess.run(compare, stdout=subprocess.DEVNULL).returncode == 0

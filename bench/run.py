@@ -1,6 +1,6 @@
 """Measures what the project promises, beside what people use today, in one run: ``make bench``.
 
-python bench/run.py [--json FILE] [NAME…]      NAME: page-cache, slow-disk, instant, export, help
+python bench/run.py [--json FILE] [NAME…]      NAME: page-cache, slow-disk, instant, export, merge, write, help
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from pathlib import Path
 
 import export
 import loading
+import merging
 import numpy as np
 import startup
+import writing
 from row import Row, reason_of
 
 from dmsnap.errors import DmsnapError
@@ -31,6 +33,8 @@ BENCHMARKS = {
     "slow-disk": loading.from_slow_disk,
     "instant": loading.without_waiting,
     "export": export.against_qemu_img,
+    "merge": merging.against_qemu_img,
+    "write": writing.beside_a_plain_file,
     "help": startup.help_page,
 }
 
