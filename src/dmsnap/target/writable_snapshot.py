@@ -231,6 +231,8 @@ class WritableSnapshot(SnapshotDevice):
         try:
             if self.exceptions.valid:
                 self.exceptions.commit()
+            elif self.exceptions.invalid_because:
+                self._exception_store.drop()  # if that could not be written before, it is tried a last time
         finally:
             self._exception_store.close()
 
