@@ -211,10 +211,20 @@ def test_a_device_is_not_built_on_itself() -> None:
     stack.create("two", "0 8 linear one 0")
     stack.create("three", "0 8 zero")
     stack.load("three", "0 8 linear two 0")
-    for name in ("one", "two", "three"):
-        with pytest.raises(TableRefused, match="built on one itself") as caught:
+    for name in ("/dev/mapper/one", "two", "three"):
+        with pytest.raises(TableRefused, match="is built on one itself") as caught:
             stack.load("one", f"0 8 linear {name} 0")
         assert caught.value.errno == errno.ELOOP
+
+
+def test_a_device_may_have_the_name_of_what_it_is_made_of() -> None:
+    stack = a_stack()
+    stack.create("base", "0 8 linear base 0")
+    stack.create("above", "0 8 linear base 0")
+    assert stack.table("base") == stack.table("above") == "0 8 linear base 0"
+    stack.remove("above")
+    with pytest.raises(TableRefused, match="base is built on base itself"):
+        stack.load("base", "0 8 linear /dev/mapper/base 0")
 
 
 def test_a_table_may_become_smaller_under_another() -> None:

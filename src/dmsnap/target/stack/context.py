@@ -54,7 +54,9 @@ class TableContext:
     def _find(self, name: str, refusal: str) -> BlockDevice:
         with self.shared.names.lock:
             mapped = self.shared.names.mapped_device(name)
-            if mapped is None:
+            if mapped is None or (
+                mapped is self.mapped and name == mapped.name
+            ):  # a bare name is never the device itself
                 return self._outside(name, refusal)
             if mapped.live is None:
                 raise TargetRefused(refusal, errno.ENODEV, reason=f"{name} has no table yet", hint="load and resume it")
