@@ -67,3 +67,21 @@ def test_the_record_of_many_threads_leads_to_what_the_device_holds() -> None:
     in_threads(4, change)
     *_, last = moments(recorder.timeline())
     assert last.disks[0].latest() == device.read_at(0, 8 * SECTOR)
+
+
+def test_a_forced_write_is_durable_and_no_other_is() -> None:
+    recorder = Recorder()
+    device = recorder.device(bytes(4 * SECTOR), "a")
+    device.write_at(0, b"x" * 2 * SECTOR)
+    device.write_at(SECTOR, b"y" * SECTOR, fua=True)
+    *_, last = moments(recorder.timeline())
+    assert last.disks[0].contents(0) == (bytes(SECTOR), b"x" * SECTOR)
+    assert last.disks[0].contents(1) == (b"y" * SECTOR,)
+
+
+def test_a_device_grows() -> None:
+    recorder = Recorder()
+    device = recorder.device(bytes(SECTOR), "a")
+    device.grow(b"x" * SECTOR)
+    assert device.read_at(SECTOR, SECTOR) == b"x" * SECTOR
+    assert [len(moment.disks[0].settled) for moment in moments(recorder.timeline())] == [SECTOR, 2 * SECTOR]

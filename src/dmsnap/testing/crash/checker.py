@@ -36,6 +36,8 @@ class Checker:
         found = list(_wrong_sectors("origin", origin, expected.origin, *merging))
         for name, snapshot in expected.snapshots.items():
             found += [f"{name}: {line}" for line in self._snapshot(origin, contents[snapshot.cow_disk], snapshot)]
+        for name, disk in expected.merged.items():
+            found += [f"{name}: {line}" for line in self._merged(contents[disk], len(origin))]
         return found
 
     def _snapshot(self, origin: bytearray, cow: bytearray, expected: ExpectedSnapshot) -> Iterator[str]:
@@ -53,12 +55,24 @@ class Checker:
                 yield "its store is marked invalid, for no reason"
             return
         yield from _impossible_records(store)
+        unrecorded = [chunk for chunk in expected.recorded if store.table.lookup(chunk) is None]
+        if unrecorded:
+            yield f"no record of chunks {sorted(unrecorded)}, which were to be durable"
         try:
             content = SnapshotDevice(ImageDevice(origin, "origin"), store).read_at(0, len(origin))
         except DmsnapError as error:
             yield f"it cannot be read: {error}"
             return
         yield from _wrong_sectors("snapshot", content, expected.disk)
+
+    def _merged(self, cow: bytearray, origin_bytes: int) -> Iterator[str]:
+        try:
+            store = self._stores.load(cow, origin_bytes)
+        except DmsnapError as error:
+            yield f"merged, but its store does not load: {error}"
+            return
+        if len(store.table):
+            yield f"merged, but its store has {len(store.table)} exceptions, which would be merged again"
 
 
 def _impossible_records(store: Store) -> Iterator[str]:

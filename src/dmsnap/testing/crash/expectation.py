@@ -7,8 +7,10 @@ else is ever there.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from dmsnap.block.contract import SECTOR_BYTES
 from dmsnap.testing.crash.recorder import Recorder
 from dmsnap.testing.crash.volatile_disk import VolatileDisk
 
@@ -20,6 +22,13 @@ ORIGIN = "origin"
 class _Taken(NamedTuple):
     name: str
     disk: int
+
+
+class _Found(NamedTuple):
+    name: str
+    disk: int
+    content: bytes
+    valid: bool
 
 
 class _Created(NamedTuple):
@@ -50,7 +59,19 @@ class _Flushed(NamedTuple):
     begun: int
 
 
-_Note = _Taken | _Created | _Doomed | _Merging | _Merged | _Written | _Flushed
+class _Secured(NamedTuple):
+    name: str
+    number: int
+    offset: int
+    length: int
+
+
+class _Recorded(NamedTuple):
+    name: str
+    chunks: frozenset[int]
+
+
+_Note = _Taken | _Found | _Created | _Doomed | _Merging | _Merged | _Written | _Flushed | _Secured | _Recorded
 
 
 class Client:
@@ -65,6 +86,10 @@ class Client:
     def takes(self, name: str, cow_disk: int) -> None:
         """A snapshot is being taken, on a COW device; until `took` its store may still be no store."""
         self._note(_Taken(name, cow_disk))
+
+    def finds(self, name: str, cow_disk: int, content: bytes, *, valid: bool = True) -> None:
+        """A snapshot, or the origin, is put to use, and reads as ``content``; all that is durable."""
+        self._note(_Found(name, cow_disk, content, valid))
 
     def took(self, name: str) -> None:
         """The snapshot is there."""
@@ -90,6 +115,14 @@ class Client:
         """The write returned well."""
         self._note(_Written(name, offset, data, sure=True), narrows=False)
 
+    def secures(self, name: str, offset: int, length: int) -> None:
+        """What was written to a range so far is durable, flushed or not (the last write was with FUA, for instance)."""
+        self._note(_Secured(name, len(self._recorder.events), offset, length))
+
+    def records(self, name: str, chunks: Iterable[int]) -> None:
+        """These chunks of a snapshot have durable exceptions, until it is merged."""
+        self._note(_Recorded(name, frozenset(chunks)))
+
     def flushes(self) -> int:
         """A flush is asked for; returns what to tell `flushed`."""
         return len(self._recorder.events)
@@ -110,6 +143,7 @@ class ExpectedSnapshot:
         disk: What it may read as.
         created: Whether there must be a store; before, there may be none, or an empty one.
         may_be_invalid: Whether the store may be marked invalid.
+        recorded: Chunks that must have an exception.
     """
 
     def __init__(self, cow_disk: int, disk: VolatileDisk) -> None:
@@ -117,6 +151,7 @@ class ExpectedSnapshot:
         self.disk = disk
         self.created = False
         self.may_be_invalid = False
+        self.recorded: frozenset[int] = frozenset()
 
 
 class Expectation:
@@ -130,6 +165,7 @@ class Expectation:
         origin: What may be read of the origin device itself, while nothing is being merged.
         snapshots: By name, those that are there.
         merging: Name of the snapshot that is being merged; a sector of the origin may hold its content too.
+        merged: By name, the COW devices of those that were: their stores are empty.
     """
 
     def __init__(self, origin: bytes, origin_disk: int = 0) -> None:
@@ -137,25 +173,42 @@ class Expectation:
         self.origin_disk = origin_disk
         self.snapshots: dict[str, ExpectedSnapshot] = {}
         self.merging: str | None = None
+        self.merged: dict[str, int] = {}
 
     def note(self, value: object, number: int) -> None:
         """Takes in the mark of a `Client`, event ``number``; any other value means nothing."""
         match value:
             case _Taken(name, disk):
                 self.snapshots[name] = ExpectedSnapshot(disk, self.origin.copy())
+            case _Found(name, disk, content, valid):
+                self._find(name, disk, content, valid=valid)
             case _Created(name):
                 self.snapshots[name].created = True
             case _Doomed(name):
                 self.snapshots[name].may_be_invalid = True
             case _Merging(name):
                 self.merging = name
+                self.snapshots[name].recorded = frozenset()
             case _Merged(name):
-                self.origin = self.snapshots.pop(name).disk
+                snapshot = self.snapshots.pop(name)
+                self.origin, self.merged[name] = snapshot.disk, snapshot.cow_disk
                 self.merging = None
             case _Written(name, offset, data, sure):
                 self._disk(name).write(offset, data, number, sure=sure)
             case _Flushed(name, begun):
                 self._disk(name).settle(begun)
+            case _Secured(name, until, offset, length):
+                sectors = range(offset // SECTOR_BYTES, (offset + length) // SECTOR_BYTES)
+                self._disk(name).settle(until, sectors)
+            case _Recorded(name, chunks):
+                self.snapshots[name].recorded |= chunks
+
+    def _find(self, name: str, disk: int, content: bytes, *, valid: bool) -> None:
+        if name == ORIGIN:
+            self.origin, self.merging = VolatileDisk(content), None
+            return
+        found = self.snapshots[name] = ExpectedSnapshot(disk, VolatileDisk(content))
+        found.created, found.may_be_invalid = True, not valid
 
     def _disk(self, name: str) -> VolatileDisk:
         return self.origin if name == ORIGIN else self.snapshots[name].disk

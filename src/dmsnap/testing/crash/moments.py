@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dmsnap.testing.crash.recorder import Change, Event, FlushBegun, FlushEnded, Mark, Timeline
+from dmsnap.block.contract import SECTOR_BYTES
+from dmsnap.testing.crash.recorder import Change, Event, FlushBegun, FlushEnded, Forced, Grown, Mark, Timeline
 from dmsnap.testing.crash.volatile_disk import VolatileDisk
 
 __all__ = ["Moment", "Place", "moments"]
@@ -45,6 +46,10 @@ def moments(timeline: Timeline) -> Iterator[Moment]:
                 fresh = {(disk, sector): content for sector, content in added}
             case FlushEnded(disk, begun):
                 disks[disk].settle(begun)
+            case Forced(disk, before, offset, length):
+                disks[disk].settle(before, range(offset // SECTOR_BYTES, (offset + length) // SECTOR_BYTES))
+            case Grown(disk, content):
+                disks[disk].grow(content)
             case Mark() | FlushBegun():
                 pass
         yield Moment(number, event, disks, fresh, isinstance(event, Mark) and event.narrows)

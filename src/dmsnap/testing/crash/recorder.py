@@ -6,11 +6,21 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from dmsnap.block.contract import BlockDevice
 from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.wrap.wrapper import Wrapper
 
-__all__ = ["Change", "Event", "FlushBegun", "FlushEnded", "Mark", "RecordedDevice", "Recorder", "Timeline"]
+__all__ = [
+    "Change",
+    "Event",
+    "FlushBegun",
+    "FlushEnded",
+    "Forced",
+    "Grown",
+    "Mark",
+    "RecordedDevice",
+    "Recorder",
+    "Timeline",
+]
 
 
 class Change(NamedTuple):
@@ -42,6 +52,22 @@ class FlushEnded(NamedTuple):
     begun: int
 
 
+class Forced(NamedTuple):
+    """What the first ``number`` events left in a range is durable: a write with "force unit access" returned."""
+
+    disk: int
+    number: int
+    offset: int
+    length: int
+
+
+class Grown(NamedTuple):
+    """Device ``disk`` became longer by ``content``, durably."""
+
+    disk: int
+    content: bytes
+
+
 class Mark(NamedTuple):
     """Something that a test notes: what a client of the devices was promised, for instance.
 
@@ -55,7 +81,7 @@ class Mark(NamedTuple):
     narrows: bool = True
 
 
-Event = Change | FlushBegun | FlushEnded | Mark
+Event = Change | FlushBegun | FlushEnded | Forced | Grown | Mark
 
 
 class Timeline(NamedTuple):
@@ -81,7 +107,7 @@ class Recorder:
         self._names: list[str] = []
         self._initial: list[bytes] = []
 
-    def device(self, content: bytes, name: str, *, logical_block_size_bytes: int = 512) -> RecordedDevice:
+    def device(self, content: bytes | bytearray, name: str, *, logical_block_size_bytes: int = 512) -> RecordedDevice:
         """Returns a new device in memory that holds ``content``, all of it durable."""
         with self.lock:
             self._names.append(name)
@@ -109,15 +135,33 @@ class RecordedDevice(Wrapper):
         number: Among the recorder's devices.
     """
 
-    def __init__(self, device: BlockDevice, recorder: Recorder, number: int) -> None:
+    def __init__(self, device: MemoryDevice, recorder: Recorder, number: int) -> None:
         super().__init__(device)
         self.number = number
+        self._memory = device
         self._recorder = recorder
+
+    def grow(self, content: bytes) -> None:
+        """Makes the device longer, by durable content."""
+        with self._recorder.lock:
+            self._recorder.events.append(Grown(self.number, content))
+            size = self._memory.size_bytes
+            self._memory.grow(size + len(content))
+            self._memory.write_at(size, content)
 
     def _write_at(self, offset: int, view: memoryview) -> None:
         with self._recorder.lock:
             self._recorder.events.append(Change(self.number, offset, bytes(view)))
             super()._write_at(offset, view)
+
+    def _write_durably(self, offset: int, view: memoryview) -> None:
+        events = self._recorder.events
+        with self._recorder.lock:
+            events.append(Change(self.number, offset, bytes(view)))
+            number = len(events)
+            super()._write_at(offset, view)
+        with self._recorder.lock:
+            events.append(Forced(self.number, number, offset, len(view)))
 
     def _zero(self, offset: int, length: int) -> None:
         with self._recorder.lock:

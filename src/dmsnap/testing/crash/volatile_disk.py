@@ -72,9 +72,16 @@ class VolatileDisk:
             versions.append(Version(content, number, sure))
         return fresh
 
-    def settle(self, number: int) -> None:
-        """Makes durable what writes up to ``number`` left: the effect of a flush that began after them."""
+    def settle(self, number: int, within: range | None = None) -> None:
+        """Makes durable what writes up to ``number`` left: the effect of a flush that began after them.
+
+        Args:
+            number: Of the last of these writes.
+            within: Only in these sectors; by default in all.
+        """
         for sector, versions in list(self.open.items()):
+            if within is not None and sector not in within:
+                continue
             last = max(
                 at for at, version in enumerate(versions) if not at or (version.sure and version.number <= number)
             )
@@ -86,6 +93,10 @@ class VolatileDisk:
             if all(version.content == versions[0].content for version in versions):
                 del self.open[sector]
                 self._contents.pop(sector, None)
+
+    def grow(self, content: bytes) -> None:
+        """Adds sectors at the end, with a durable content."""
+        self.settled += content
 
     def contents(self, sector: int) -> tuple[bytes, ...]:
         """Returns what a sector may hold, each content once, oldest first."""
