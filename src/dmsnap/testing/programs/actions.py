@@ -70,13 +70,19 @@ def _read(stage: Stage) -> None:
 
 
 def _discard(stage: Stage) -> None:
-    if not (stores := stage.alive()):
-        return
-    store = stage.dice.pick([store for store in stores if store.features] or stores)
-    sector, sectors = stage.shape(store.length, [store])
-    stage.do(Discard(store.name, sector, sectors))
+    """Discards within a chunk, or from the start of one on.
+
+    Linux 6.1 cuts other discards into pieces of a chunk's size that do not end with a chunk, and has the rest of such a
+    piece discard what follows the chunk's copy on the COW device, be it another chunk's.
+    """
+    name, stores, limit = stage.target()
+    sector, sectors = stage.shape(limit, stores)
+    for store in stores:
+        if sector % store.chunk + sectors > store.chunk:
+            sector -= sector % store.chunk
+    stage.do(Discard(name, sector, sectors))
     if stage.dice.chance(0.5):
-        stage.do(Read(store.name, sector, min(2048, sectors)))
+        stage.do(Read(name, sector, sectors))
 
 
 def _ask(stage: Stage) -> None:
