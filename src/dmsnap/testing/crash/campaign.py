@@ -15,6 +15,7 @@ from dmsnap.testing.crash.recovery import recovered
 from dmsnap.testing.crash.running import run
 from dmsnap.testing.crash.search import Crash, Limits, judge
 from dmsnap.testing.crash.short_programs import SHORT
+from dmsnap.testing.crash.stores import metadata_of
 
 __all__ = ["SYNC_MODES", "Kept", "Part", "Tally", "judge_part", "judge_program", "names", "program_named", "tally"]
 
@@ -24,8 +25,8 @@ _KEPT = 12
 _LONG = Limits(every=128, draws=24)
 _SHORT = Limits(every=4096, draws=256)
 _AFTERWARDS = Limits(every=8, draws=4)
-_RECOVERED_OF = {"refill": 12, "short": 25}
-_RECOVERED_OF_OTHERS = 150
+_MOST_RECOVERED = {"refill": 60}
+_MOST_RECOVERED_OF_OTHERS = 6
 
 
 class Part(NamedTuple):
@@ -138,15 +139,14 @@ def tally(name: str, *, keep: Callable[[Program, Crash], object] = lambda _progr
         keep: Sees every crash.
     """
     program = program_named(name)
-    short = "/short/" in name
-    recovered_of = _RECOVERED_OF.get("short" if short else name.partition("/")[0], _RECOVERED_OF_OTHERS)
-    return judge_program(program, _SHORT if short else _LONG, recovered_of, keep=keep)
+    most_recovered = _MOST_RECOVERED.get(name.partition("/")[0], _MOST_RECOVERED_OF_OTHERS)
+    return judge_program(program, _SHORT if "/short/" in name else _LONG, most_recovered, keep=keep)
 
 
 def judge_program(
     program: Program,
     limits: Limits,
-    recovered_of: int,
+    most_recovered: int,
     *,
     keep: Callable[[Program, Crash], object] = lambda _program, _crash: None,
 ) -> Tally:
@@ -155,30 +155,34 @@ def judge_program(
     Args:
         program: Its name is the seed of everything that is drawn.
         limits: How many images to look at.
-        recovered_of: One of so many images is used further.
+        most_recovered: So many images are used further, or a few more: some of those with metadata of their own.
         keep: Sees every crash.
     """
+    done = run(program, program.name)
+    if done.problems:
+        return Tally(programs=1, failure="\n".join([_told(program), *done.problems]))
     counts = Tally(programs=1)
-    seen = 0
+    rng = random.Random(program.name)  # noqa: S311 - to be replayed
+    known: set[bytes] = set()
 
     def also(crash: Crash) -> list[str]:
-        nonlocal counts, seen
+        nonlocal counts
         keep(program, crash)
-        seen += 1
-        if seen % recovered_of:
+        metadata = b"".join(metadata_of(cow) for cow in crash.image.contents()[1:])
+        if metadata in known:
+            return []
+        known.add(metadata)
+        if rng.random() > most_recovered / len(known):
             return []
         try:
-            after, went_on = recovered(program, crash, f"{program.name} {seen}")
-            verdict = judge(went_on.timeline, _AFTERWARDS, seed=seen)
+            after, went_on = recovered(program, crash, f"{program.name} {len(known)}")
+            verdict = judge(went_on.timeline, _AFTERWARDS, seed=len(known))
         except DmsnapError as error:
             return [f"it cannot be used further: {error!r}"]
         counts += Tally(recovered=1, images_after=verdict.images)
         wrong = [*went_on.problems, *([verdict.failure] if verdict.failure else [])]
         return [f"then, after {after.steps}:", *wrong] if wrong else []
 
-    done = run(program, program.name)
-    if done.problems:
-        return counts + Tally(failure="\n".join([_told(program), *done.problems]))
     verdict = judge(done.timeline, limits, seed=len(program.name), also=also)
     failure = None if verdict.failure is None else f"{_told(program)}\n{verdict.failure}"
     return counts + Tally(0, verdict.images, verdict.drawn, failure=failure)

@@ -9,7 +9,7 @@ from dmsnap.store import Store, open_store
 from dmsnap.store.format import HEADER_BYTES, MAGIC, area_chunk, exceptions_per_area, unpack_header
 from dmsnap.testing.crash.image_device import ImageDevice
 
-__all__ = ["StoreLoader"]
+__all__ = ["StoreLoader", "metadata_of"]
 
 _MOST_KEPT = 4096
 
@@ -23,7 +23,7 @@ class StoreLoader:
     def load(self, cow: bytearray, origin_size_bytes: int) -> Store:
         """Returns the store in a COW device of a content. Errors as `dmsnap.store.open_store`."""
         device = ImageDevice(cow, "COW device")
-        key = (_metadata(cow), len(cow), origin_size_bytes)
+        key = (metadata_of(cow), len(cow), origin_size_bytes)
         known = self._known.get(key)
         if known is not None:
             return replace(known, device=device)
@@ -34,8 +34,8 @@ class StoreLoader:
         return store
 
 
-def _metadata(cow: bytearray) -> bytes:
-    """Everything that loading can look at: the header's chunk and every chunk where an area may be."""
+def metadata_of(cow: bytearray) -> bytes:
+    """Returns everything that loading can look at: the header's chunk and every chunk where an area may be."""
     header = unpack_header(cow[:HEADER_BYTES])
     chunk = header.chunk_size_sectors * SECTOR_BYTES
     if header.magic != MAGIC or not 0 < chunk < len(cow):
