@@ -43,10 +43,10 @@ def loaded_again(snapshot: WritableSnapshot) -> WritableSnapshot:
 
 
 class GateDevice(Wrapper):
-    """Holds up requests at gates, each of which is set for requests of one kind in one range.
+    """Holds up requests at gates: each gate the first request of one kind in one range.
 
     Attributes:
-        arrived: Released for each request that comes to a gate that is shut.
+        arrived: Released for each request that is held up.
     """
 
     def __init__(self, device: BlockDevice) -> None:
@@ -65,8 +65,10 @@ class GateDevice(Wrapper):
         assert self.arrived.acquire(timeout=PATIENCE_SECONDS), "nobody came"
 
     def _pass(self, op: str, offset: int, length: int) -> None:
-        for kind, start, end, gate in list(self._gates):
-            if kind == op and not gate.is_set() and offset < end and start < offset + max(1, length):
+        for item in list(self._gates):
+            kind, start, end, gate = item
+            if kind == op and offset < end and start < offset + max(1, length):
+                self._gates.remove(item)
                 self.arrived.release()
                 assert gate.wait(PATIENCE_SECONDS), f"{op} at {offset} was never let through"
 
