@@ -20,7 +20,8 @@ from dmsnap.transfer.raw import Progress
 
 __all__ = ["MergeResult", "merge"]
 
-_STEP_BYTES = 64 << 20
+_STEP_BYTES = 1 << 30
+"""What shares a flush: the medium takes scattered chunks far faster when it gets all of them at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def merge(
         dry_run: Only look, open nothing for writing and say what would be done.
         max_rate_bytes: The most bytes a second to write to the origin.
         prefetch: How the stores' areas are read; as `open_snapshot`.
-        progress: Called as ``progress(done_bytes, total_bytes)`` after each step, in the calling thread.
+        progress: Called as ``progress(done_bytes, total_bytes)`` now and then, in the calling thread.
         warn: Called with a line for what is doubtful about the origin and yet no error.
 
     Raises:
@@ -107,10 +108,13 @@ def merge(
         stack.callback(writable.close)
         device = stack.enter_context(MergeDevice(below, writable, others=kept.in_use()))
         done, total = 0, planned.chunks * store.chunk_size_bytes
-        while (step := device.step(pace.step_bytes, in_order=False)).chunks:
-            done += step.chunks * store.chunk_size_bytes
+
+        def copied(step_bytes: int) -> None:
             if progress is not None:
-                progress(done, total)
+                progress(done + step_bytes, total)
+
+        while (step := device.step(pace.step_bytes, in_order=False, progress=copied)).chunks:
+            done += step.chunks * store.chunk_size_bytes
             pace.copied(step.copied_bytes)
         kept.refuse_losses()
         return replace(planned, status=str(device.status()))

@@ -11,7 +11,7 @@ the kernel's order, and the flushes are shared. Where a copy fails the step ends
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -105,7 +105,13 @@ class MergeDevice(SnapshotDevice):
 
     # -- the merge ----------------------------------------------------------------------------------------------------
 
-    def step(self, most_bytes: int = DEFAULT_STEP_BYTES, *, in_order: bool = True) -> MergeStep:
+    def step(
+        self,
+        most_bytes: int = DEFAULT_STEP_BYTES,
+        *,
+        in_order: bool = True,
+        progress: Callable[[int], object] | None = None,
+    ) -> MergeStep:
         """Merges the last exceptions, and returns when that is durable. For one thread at a time.
 
         Args:
@@ -113,6 +119,7 @@ class MergeDevice(SnapshotDevice):
             in_order: Copy from the last record to the first, as the kernel does. Otherwise the order is that of the
                 origin, which is faster; then, if a copy fails, copies that come before it in the store may be on the
                 origin already, where they do no harm, as they stay in the store too.
+            progress: Called now and then with how many bytes of chunks this step has copied.
 
         Returns:
             What was done: nothing where the merge is complete.
@@ -134,7 +141,7 @@ class MergeDevice(SnapshotDevice):
             return MergeStep(0, 0)
         self._begin(runs)
         try:
-            copied, failure = self._copy(runs, in_order)
+            copied, failure = self._copy(runs, in_order, progress)
             merged = Runs(*(column[:copied] for column in runs))
             written = int(self._bytes_of(merged).sum())
             if copied:
@@ -174,7 +181,9 @@ class MergeDevice(SnapshotDevice):
         copies = [self._table.lookup(chunk) for chunk in runs.origin.tolist()]
         return np.array([copy == cow for copy, cow in zip(copies, runs.cow.tolist(), strict=True)], np.bool_)
 
-    def _copy(self, runs: Runs, in_order: bool) -> tuple[int, MergeFailed | None]:
+    def _copy(
+        self, runs: Runs, in_order: bool, progress: Callable[[int], object] | None
+    ) -> tuple[int, MergeFailed | None]:
         """Copies runs; returns how many of the first are copied, and what stopped it."""
         ends = np.cumsum(runs.length) << self._shift
         done = 0
@@ -190,6 +199,8 @@ class MergeDevice(SnapshotDevice):
                     except MergeFailed as failure:
                         return number, failure
             done = stop
+            if progress is not None:
+                progress(int(ends[done - 1]))
         return done, None
 
     def _copy_at_once(self, runs: Runs, in_order: bool) -> bool:
