@@ -122,21 +122,40 @@ class DeviceTable:
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
+    def prepare(self) -> None:
+        """Makes sure that the targets can follow those of the table before.
+
+        Raises:
+            TableRefused: One cannot now.
+        """
+        self._each(lambda target: target.prepare())
+
     def resume(self) -> None:
         """Starts the targets.
 
         Raises:
             TableRefused: One cannot be started; none was.
         """
-        for target in self.targets:
-            try:
-                target.preresume()
-            except TargetRefused as refused:
-                raise self._refused(refused, target.type) from refused
+        self._each(lambda target: target.preresume())
         for target in self.targets:
             target.resume()
         below = {id(device): device for target in self.targets for device in target.flushed()}
         self.flushed = list(below.values())
+
+    def settle(self) -> None:
+        """Has the targets make durable what they keep in memory.
+
+        Raises:
+            TableRefused: The host has no room for it; it can be tried again.
+        """
+        self._each(lambda target: target.settle())
+
+    def _each(self, act: Callable[[Target], None]) -> None:
+        for target in self.targets:
+            try:
+                act(target)
+            except TargetRefused as refused:
+                raise self._refused(refused, target.type) from refused
 
     def presuspend(self) -> None:
         """Tells the targets that they are about to be suspended."""

@@ -42,9 +42,6 @@ class MergeTarget(StoreTarget):
         self._merge = self._made = None
         self.device = OriginDevice(self.parsed.origin, self._users.snapshots)
 
-    def settle(self) -> None:
-        """Has nothing to do: a merge makes no exceptions."""
-
     # -- the merge itself ---------------------------------------------------------------------------------------------
 
     def resume(self) -> None:

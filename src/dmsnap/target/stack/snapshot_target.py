@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 from dmsnap.block.contract import SECTOR_BYTES, IOFailed
 from dmsnap.store.exception_store import ExceptionStore
 from dmsnap.target.error import ErrorDevice
 from dmsnap.target.exceptions import is_out_of_room
-from dmsnap.target.stack.store_target import StoreTarget, out_of_room
+from dmsnap.target.stack.refusals import TargetRefused
+from dmsnap.target.stack.store_target import StoreTarget
 from dmsnap.target.table import FEATURES
 from dmsnap.target.writable_snapshot import WritableSnapshot
 
@@ -44,9 +47,11 @@ class SnapshotTarget(StoreTarget):
         self.overflowed = exceptions.overflowed
         try:
             exceptions.commit()
-        except IOFailed as error:
+        except IOFailed as error:  # else than of room: then the snapshot is invalid now, and handed over as that
             if is_out_of_room(error):
-                raise out_of_room(error) from error  # else the snapshot is invalid now, and handed over as that
+                number = error.errno or errno.ENOSPC
+                words = "Unable to write what is kept in memory"
+                raise TargetRefused(words, number, reason=error.message, hint=error.hint) from error
 
     def _join(self) -> None:
         if self._snapshot is not None:

@@ -84,7 +84,7 @@ class Stack:
                 self._load(device, lines, read_only=read_only)
                 self.resume(name)
             except BaseException:
-                self.remove(name)
+                self._take_down(device)
                 raise
         return device
 
@@ -99,6 +99,8 @@ class Stack:
 
     def _load(self, device: MappedDevice, lines: list[TableLine], *, read_only: bool) -> None:
         with device.changing:
+            if device.closed:
+                raise _no_device(device.name)
             table = DeviceTable(TableContext(self._shared, device, read_only=read_only), lines, _TYPES)
             if not device.checked_before:  # a later one is checked when it is resumed: what is below may change until
                 _checked(table)
@@ -113,35 +115,48 @@ class Stack:
         Raises:
             NoSuchDevice: There is none.
             DeviceBusy: A table, loaded or live, of another device uses it.
+            TableRefused: The host has no room for what a snapshot still has to write. The device is suspended and can
+                be removed when there is.
             DmsnapError: A target could not end as it should; the device is gone nevertheless.
         """
-        with self._names.lock:
-            device = self._find(name)
-            if device.users:
-                raise DeviceBusy(f"{name}: other devices are built on it", hint="remove them first", device=name)
-            del self._names.mapped[device.name]
+        device = self._find(name)
         with device.changing:
-            device.suspend()
-            device.close()
-            tables = [table for table in (device.inactive, device.live) if table is not None]
-            device.inactive = device.live = None
-            _destroy(tables)
+            if not device.users:  # else it stays as it is
+                device.suspend()
+                if device.live is not None:
+                    device.live.settle()
+            self._take_down(device)
 
     def close(self) -> None:
-        """Removes all devices, those on top first.
+        """Removes all devices, those on top first, and whatever happens.
 
         Raises:
             DmsnapError: As `remove`; the first such.
         """
         errors = []
-        while names := [name for name, device in reversed(self._names.mapped.items()) if not device.users]:
-            for name in names:
+        while devices := [device for device in reversed(self._names.mapped.values()) if not device.users]:
+            for device in devices:
                 try:
-                    self.remove(name)
+                    self._take_down(device)
                 except DmsnapError as error:
                     errors.append(error)
         if errors:
             raise errors[0]
+
+    def _take_down(self, device: MappedDevice) -> None:
+        with device.changing:
+            with self._names.lock:
+                if device.users:
+                    hint = "remove them first"
+                    raise DeviceBusy(f"{device.name}: other devices are built on it", hint=hint, device=device.name)
+                if self._names.mapped.get(device.name) is not device:
+                    raise _no_device(device.name)
+                del self._names.mapped[device.name]
+            device.suspend()
+            device.close()
+            tables = [table for table in (device.inactive, device.live) if table is not None]
+            device.inactive = device.live = None
+            _destroy(tables)
 
     def __enter__(self) -> Self:
         return self
@@ -164,16 +179,18 @@ class Stack:
 
         Raises:
             NoSuchDevice, NoTable: As their names say.
-            TableRefused: The table does not fit its devices, and is dropped; or a target cannot be started. The device
-                is suspended then.
+            TableRefused: The table does not fit its devices, and is dropped; or a target cannot be started; or the host
+                has no room for what the table before has to write, and the table goes on waiting. The device is
+                suspended then.
             DmsnapError: A target of the table before could not end as it should; the new one is live nevertheless.
         """
         device = self._find(name)
         with device.changing:
-            table, device.inactive = device.inactive, None
             before = None
-            if table is not None:
+            if (table := device.inactive) is not None:
                 device.suspend()
+                table.prepare()
+                device.inactive = None
                 before = device.swap(_checked(table))
             try:
                 device.resume()
@@ -216,8 +233,12 @@ class Stack:
     def _find(self, name: str) -> MappedDevice:
         device = self._names.mapped_device(name)
         if device is None:
-            raise NoSuchDevice(f"no device named {name[:80]!r}", hint="create it", device=name)
+            raise _no_device(name)
         return device
+
+
+def _no_device(name: str) -> NoSuchDevice:
+    return NoSuchDevice(f"no device named {name[:80]!r}", hint="create it", device=name)
 
 
 def _checked(table: DeviceTable) -> DeviceTable:

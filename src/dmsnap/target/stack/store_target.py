@@ -6,11 +6,10 @@ waits until it is resumed, with the other suspended, and then has the other's st
 
 from __future__ import annotations
 
-import errno
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, IOFailed
+from dmsnap.block.contract import SECTOR_BYTES, BlockDevice
 from dmsnap.store.exception_store import ExceptionStore
 from dmsnap.target.stack.refusals import TargetRefused
 from dmsnap.target.stack.snapshot_arguments import parse_snapshot
@@ -87,7 +86,14 @@ class StoreTarget(Target):
 
     # -- resume -------------------------------------------------------------------------------------------------------
 
+    def prepare(self) -> None:
+        with self._users.changing:
+            source, destination, _ = self._users.sharing(self.parsed.cow)
+            if source is not None and destination is self and source.context.mapped.suspended:
+                source.settle()
+
     def preresume(self) -> None:
+        self.prepare()
         with self._users.changing:
             source, destination, _ = self._users.sharing(self.parsed.cow)
             if source is not None and destination is not None:
@@ -113,7 +119,6 @@ class StoreTarget(Target):
             self.active = True
 
     def _take_over(self, source: StoreTarget) -> None:
-        source.settle()
         self.store, source.store = source.store, None
         self.valid, source.valid = source.valid, False
         self.overflowed = source.overflowed
@@ -142,14 +147,6 @@ class StoreTarget(Target):
     @abstractmethod
     def _lose(self) -> None:
         """Makes ``device`` what it is without a store, and forgets the one it had."""
-
-    @abstractmethod
-    def settle(self) -> None:
-        """Makes everything durable before the store is handed over.
-
-        Raises:
-            TargetRefused: The host has no room for it; nothing was changed.
-        """
 
     def _join(self) -> None:
         """Begins to hear of writes to the origin."""
@@ -188,10 +185,3 @@ class StoreTarget(Target):
         finally:
             if self.store is not None:
                 self.store.close()
-
-
-def out_of_room(error: IOFailed) -> TargetRefused:
-    """Returns what to raise where a store cannot be handed over yet."""
-    return TargetRefused(
-        "Unable to perform snapshot handover", error.errno or errno.ENOSPC, reason=error.message, hint=error.hint
-    )

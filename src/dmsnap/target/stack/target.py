@@ -73,6 +73,13 @@ class Target:
         """Returns what has to be flushed for what was written to it to be durable."""
         return ()
 
+    def prepare(self) -> None:
+        """Makes sure that it can follow the table before, which is suspended and still there.
+
+        Raises:
+            TargetRefused: Not now; the table goes on waiting.
+        """
+
     def preresume(self) -> None:
         """Gets ready for requests.
 
@@ -88,6 +95,13 @@ class Target:
 
     def postsuspend(self) -> None:
         """Hears that no request is left, and none will come before the next resume."""
+
+    def settle(self) -> None:
+        """Makes durable what it keeps in memory, before it goes or hands it over. No request is left.
+
+        Raises:
+            TargetRefused: The host has no room for it. Nothing is lost, and it can be tried again.
+        """
 
     def status(self) -> str:
         """Returns what ``dmsetup status`` prints behind the type."""
