@@ -93,6 +93,11 @@ class StripedDevice(BlockDevice):
         batches: list[list[ReadRequest]] = [[] for _ in self._stripes]
         plans: list[list[tuple[int, int]]] = []  # of each request, its reads: stripe and place in the stripe's batch
         for offset, view in requests:
+            stripe, at, count = self._place(offset, len(view))
+            if count == len(view):
+                plans.append([(stripe, len(batches[stripe]))])
+                batches[stripe].append((at, view))
+                continue
             plan = []
             for stripe, at, begin, end in self._pieces(offset, len(view)):
                 plan.append((stripe, len(batches[stripe])))

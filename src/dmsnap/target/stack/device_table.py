@@ -52,6 +52,7 @@ class DeviceTable:
             self.destroy()
             raise
         self._starts = [target.start * SECTOR_BYTES for target in self.targets]
+        self._stops = [*self._starts[1:], self.size_bytes]
         self.single = self.targets[0] if len(self.targets) == 1 else None
         self.flushed: list[BlockDevice] = []
 
@@ -188,14 +189,21 @@ class DeviceTable:
 
     def pieces(self, offset: int, length: int) -> Iterator[tuple[Target, int, int]]:
         """Yields what targets a range lies in, with its first byte in each and the byte after its last."""
+        return ((self.targets[number], begin, end) for number, begin, end in self.numbered_pieces(offset, length))
+
+    def numbered_pieces(self, offset: int, length: int) -> Sequence[tuple[int, int, int]]:
+        """Returns the same with the numbers of the targets."""
         number = bisect_right(self._starts, offset) - 1
         end = offset + length
+        if end <= self._stops[number]:
+            return ((number, offset, end),)
+        pieces = []
         while offset < end:
-            target = self.targets[number]
-            stop = min(end, (target.start + target.length) * SECTOR_BYTES)
-            yield target, offset, stop
+            stop = min(end, self._stops[number])
+            pieces.append((number, offset, stop))
             offset = stop
             number += 1
+        return pieces
 
     def status(self) -> str:
         """Returns the lines of ``dmsetup status``."""

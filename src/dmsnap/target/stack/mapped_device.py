@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 
 from dmsnap.block.completion import Completion
-from dmsnap.block.contract import BlockDevice, Extent, IOFailed, ReadRequest
+from dmsnap.block.contract import BlockDevice, Extent, IOFailed, ReadRequest, WriteRequest
 from dmsnap.block.extents import joined
 from dmsnap.target.joint_completion import joint
 from dmsnap.target.stack.device_table import DeviceTable
@@ -155,25 +155,28 @@ class MappedDevice(BlockDevice):
             if not target.zero_byte:
                 return target.device._start_reads(requests)
             return target.device._start_reads([(offset - target.zero_byte, view) for offset, view in requests])
-        batches: dict[int, tuple[BlockDevice, list[ReadRequest]]] = {}
+        batches: list[list[ReadRequest]] = [[] for _ in live.targets]
         plans: list[list[tuple[int, int]]] = []  # of each request: target, and place in the target's batch
         for offset, view in requests:
             plan = []
-            for target, begin, end in live.pieces(offset, len(view)):
-                batch = batches.setdefault(target.start, (target.device, []))[1]
-                plan.append((target.start, len(batch)))
-                batch.append((begin - target.zero_byte, view[begin - offset : end - offset]))
+            for number, begin, end in live.numbered_pieces(offset, len(view)):
+                plan.append((number, len(batches[number])))
+                part = view if end - begin == len(view) else view[begin - offset : end - offset]
+                batches[number].append((begin - live.targets[number].zero_byte, part))
             plans.append(plan)
-        started: dict[int, list[Completion]] = {}
+        started: list[list[Completion]] = []
         try:
-            for start, (device, batch) in batches.items():
-                started[start] = device._start_reads(batch)
+            for target, batch in zip(live.targets, batches, strict=True):
+                started.append(target.device._start_reads(batch) if batch else [])
         except BaseException:  # none was started, the caller is to know: so none may go on
-            for completion in (completion for row in started.values() for completion in row):
+            for completion in (completion for row in started for completion in row):
                 with contextlib.suppress(Exception):
                     completion.wait()
             raise
-        return [joint([started[start][number] for start, number in plan]) for plan in plans]
+        return [
+            started[plan[0][0]][plan[0][1]] if len(plan) == 1 else joint([started[t][n] for t, n in plan])
+            for plan in plans
+        ]
 
     def _write_at(self, offset: int, view: memoryview) -> None:
         token = self.gate.enter()
@@ -192,6 +195,21 @@ class MappedDevice(BlockDevice):
         try:
             for target, begin, end in self._table(offset + len(view)).pieces(offset, len(view)):
                 target.device._write_durably(begin - target.zero_byte, view[begin - offset : end - offset])
+        finally:
+            self.gate.leave(token)
+
+    def _write_many(self, requests: Sequence[WriteRequest]) -> None:
+        if not requests:
+            return
+        token = self.gate.enter()
+        try:
+            live = self._table(max(offset + len(view) for offset, view in requests))
+            if (target := live.single) is not None:
+                target.device._write_many([(offset - target.zero_byte, view) for offset, view in requests])
+                return
+            for offset, view in requests:
+                for target, begin, end in live.pieces(offset, len(view)):
+                    target.device._write_at(begin - target.zero_byte, view[begin - offset : end - offset])
         finally:
             self.gate.leave(token)
 
