@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 60
 PROGRAMS ?= 200
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: help demo test lint bench programs fuzz clean
+.PHONY: help demo test lint bench programs crash fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -32,6 +32,9 @@ bench: $(VENV)/ready-dev  ## set up, then measure against the kernel and qemu-im
 
 programs: $(VENV)/ready-dev  ## set up, then run random programs in a real kernel, in ours and crossed (PROGRAMS=…)
 	$(PY) -m dmsnap.testing.programs run --seed 0 --count $(PROGRAMS) --crossed
+
+crash: $(VENV)/ready-dev  ## set up, then judge 100,000 images of crashes, some in a real kernel too (ARGS=NAME replays)
+	$(PY) -m dmsnap.testing.crash --workers $(WORKERS) $(ARGS)
 
 fuzz: $(VENV)/ready-fuzz  ## set up, then fuzz the parsers for a minute (FUZZ_SECONDS=…)
 	$(PY) fuzz/run.py --seconds $(FUZZ_SECONDS)

@@ -20,7 +20,7 @@ from dmsnap.testing.crash.random_programs import KINDS
 from dmsnap.testing.crash.short_programs import SHORT
 from dmsnap.testing.kernelvm import KernelVMUnavailable
 
-_KERNEL_IMAGES = 100
+_KERNEL_IMAGES = 120  # some are left out: a store that is not made yet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = [Part(kind, sync, each) for kind in KINDS for sync in SYNC_MODES]
     failed, sample = _judge_all(parts, options.workers)
     if not options.no_kernel:
-        failed += _ask_linux(sample[:: -(-len(sample) // _KERNEL_IMAGES)])
+        failed += _ask_linux([sample[at * len(sample) // _KERNEL_IMAGES] for at in range(_KERNEL_IMAGES)])
     return 1 if failed else 0
 
 
@@ -79,7 +79,11 @@ def _ask_linux(sample: Sequence[Kept]) -> int:
         except KernelVMUnavailable as error:
             _say(f"no image was loaded by Linux: {error}")
             return int(os.environ.get("DMSNAP_REQUIRE_TOOLS") == "1")
-    _say("\n".join([*found, f"{len(sample)} images loaded by Linux: {len(found)} of {snapshots} snapshots differ"]))
+    _say(
+        "\n".join(
+            [*found, f"{snapshots} of these images loaded by Linux too, {len(found)} of which it reads otherwise"]
+        )
+    )
     return len(found)
 
 

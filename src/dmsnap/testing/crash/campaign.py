@@ -25,8 +25,8 @@ _KEPT = 12
 _LONG = Limits(every=128, draws=24)
 _SHORT = Limits(every=4096, draws=256)
 _AFTERWARDS = Limits(every=8, draws=4)
-_MOST_RECOVERED = {"refill": 60}
-_MOST_RECOVERED_OF_OTHERS = 6
+_MOST_RECOVERED = {"refill": 40}
+_MOST_RECOVERED_OF_OTHERS = 3
 
 
 class Part(NamedTuple):
