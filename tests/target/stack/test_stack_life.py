@@ -246,6 +246,41 @@ def test_a_table_may_become_smaller_under_another() -> None:
         list(above.extents(0, 8192))
 
 
+def test_a_device_over_one_that_became_smaller_is_still_resumed() -> None:
+    stack = a_stack()
+    stack.create("below", "0 64 linear base 0")
+    stack.create("above", "0 64 linear below 0")
+    stack.create("striped", "0 64 striped 2 8 below 0 below 32")
+    stack.load("below", "0 40 linear base 0")
+    stack.resume("below")
+    for name in ("above", "striped"):
+        stack.suspend(name)
+        stack.resume(name)
+        assert stack.device(name).read_at(0, 8192) == bytes(8192)
+        with pytest.raises(IOFailed):
+            stack.device(name).read_at(0, 32768)
+        stack.load(name, stack.table(name))
+        with pytest.raises(TableRefused, match="below too small for target"):
+            stack.resume(name)
+
+
+def test_a_device_that_was_closed_is_opened_again() -> None:
+    given: list[MemoryDevice] = []
+
+    def open_device(name: str) -> MemoryDevice:
+        given.append(MemoryDevice(4096))
+        return given[-1]
+
+    stack = Stack(open_device)
+    stack.create("one", "0 8 linear base 0")
+    stack.create("two", "0 8 linear base 0")
+    assert len(given) == 1
+    stack.close()
+    given[0].close()
+    stack.create("one", "0 8 linear base 0").read_at(0, 512)
+    assert len(given) == 2
+
+
 def test_a_read_only_device_refuses_writes_until_it_is_not() -> None:
     stack = a_stack()
     device = stack.create("it", "0 8 linear base 0", read_only=True)

@@ -22,6 +22,7 @@ class LinearTarget(Target):
     """``linear <device> <first sector>``: a range of a device (Linux dm-linear)."""
 
     type = "linear"
+    _device: BlockDevice | None = None
 
     def construct(self, arguments: Sequence[str]) -> None:
         if len(arguments) != 2:
@@ -38,7 +39,8 @@ class LinearTarget(Target):
         return (self._area.device,)
 
     def preresume(self) -> None:
-        self.device = _slice(self._area)
+        if self._device is None:  # what is below may have become smaller since, and then that part fails
+            self.device = self._device = _slice(self._area)
 
     def table(self) -> str:
         return f"{table_argument(self._area.name)} {self._area.start}"
@@ -48,6 +50,7 @@ class StripedTarget(Target):
     """``striped <stripes> <chunk sectors> [<device> <first sector>]…``: chunks dealt out in turn (Linux dm-stripe)."""
 
     type = "striped"
+    _device: BlockDevice | None = None
 
     def construct(self, arguments: Sequence[str]) -> None:
         if len(arguments) < 2:
@@ -86,8 +89,10 @@ class StripedTarget(Target):
         return [area.device for area in self._areas]
 
     def preresume(self) -> None:
-        slices = [_slice(area) for area in self._areas]
-        self.device = StripedDevice(slices, self._chunk * SECTOR_BYTES, name=self.context.mapped.name)
+        if self._device is None:
+            slices = [_slice(area) for area in self._areas]
+            name = self.context.mapped.name
+            self.device = self._device = StripedDevice(slices, self._chunk * SECTOR_BYTES, name=name)
 
     def status(self) -> str:
         names = [table_argument(area.name) for area in self._areas]

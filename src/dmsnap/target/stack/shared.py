@@ -28,7 +28,7 @@ class Names:
     Two names of one file are one device, as two paths to a disk are for the kernel.
 
     Args:
-        open_device: Gives a device from outside; asked once for each name.
+        open_device: Gives a device from outside; asked once for each name, and again when that was closed.
 
     Attributes:
         mapped: The devices of the stack.
@@ -49,10 +49,12 @@ class Names:
     def outside_device(self, name: str) -> BlockDevice:
         """Returns a device from outside. Whatever ``open_device`` raises passes through."""
         device = self._opened.get(name)
-        if device is None:
+        if device is None or device.closed:
             device = self._open_device(name)
-            device = self._by_medium.setdefault(_medium(device), device)
-            self._opened[name] = device
+            medium = _medium(device)
+            if (known := self._by_medium.get(medium)) is not None and not known.closed:
+                device = known
+            self._opened[name] = self._by_medium[medium] = device
         return device
 
 

@@ -41,8 +41,9 @@ class Stack:
     message has its words, its ``errno`` is what the ioctl answers.
 
     Args:
-        open_device: Gives the devices from outside, each once, when a table first names it. They stay the caller's to
-            close, after the stack; for files that is ``lambda path: stack_of_exits.enter_context(open_device(path))``.
+        open_device: Gives the devices from outside, each once, when a table first names it, and again if it was closed
+            since. They stay the caller's to close, after the stack; for files that may be
+            ``lambda path: exits.enter_context(open_device(path, writable=True))`` with an ``ExitStack``.
         sync: Of snapshots; see `dmsnap.target.exceptions`.
         prefetch: Of snapshots; see `dmsnap.store.open_store`.
     """
@@ -134,7 +135,7 @@ class Stack:
             DmsnapError: As `remove`; the first such.
         """
         errors = []
-        while devices := [device for device in reversed(self._names.mapped.values()) if not device.users]:
+        while devices := self._unused():
             for device in devices:
                 try:
                     self._take_down(device)
@@ -142,6 +143,10 @@ class Stack:
                     errors.append(error)
         if errors:
             raise errors[0]
+
+    def _unused(self) -> list[MappedDevice]:
+        with self._names.lock:
+            return [device for device in reversed(self._names.mapped.values()) if not device.users]
 
     def _take_down(self, device: MappedDevice) -> None:
         with device.changing:
