@@ -222,6 +222,20 @@ def test_a_flush_does_not_wait_for_writes_that_came_after_it():
     assert len(open_store(scene.fault.device).table) >= 2
 
 
+def test_what_completes_during_a_flush_is_not_taken_for_durable():
+    scene = Scene()
+    scene.snapshot.write_at(0, NEW)
+    gate = scene.cow.shut("flush")
+    flush = Background(scene.snapshot.flush)
+    scene.cow.wait_for_one()
+    scene.snapshot.write_at(CHUNK, NEW)
+    gate.set()
+    flush.result()
+    assert len(open_store(scene.fault.device).table) == 1
+    scene.origin.write_at(CHUNK, NEW)
+    assert len(open_store(scene.fault.device).table) == 2
+
+
 def test_threads_that_commit_at_once_share_their_flushes():
     scene = Scene(sync="commit")
     log = LogDevice(scene.fault.device)
