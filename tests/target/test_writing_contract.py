@@ -1,8 +1,8 @@
 """Snapshots, origins and merges are block devices: the contract, for many chunk sizes and kinds of stores."""
 
-from writing_devices import in_use, make_snapshot, make_store
-
 from typing import ClassVar
+
+from writing_devices import in_use, make_snapshot, make_store
 
 from dmsnap.block import BlockDevice, MemoryDevice
 from dmsnap.target.merging import MergeDevice
