@@ -214,7 +214,7 @@ MUTANTS: dict[Callable[[Patch], None], str] = {
     merged_over_others: "merge/flush/short/1",
     written_over_others_in_a_merge: "merge/flush/short/2",
     merge_flushes_no_copies: "merge/flush/short/1",
-    merge_flushes_no_origin: "merge/flush/short/6",
+    merge_flushes_no_origin: "merge/flush/short/7",
     chunk_used_again: "writes/flush/short/3",
 }
 """What is done wrong, and where that shows."""

@@ -82,8 +82,8 @@ class Take(NamedTuple):
 class Merge(NamedTuple):
     """Merges a snapshot: one step of about ``most_sectors``, or steps of that size to the end.
 
-    The first such step of a snapshot begins its merge: its name then is the merge device's, and the origin's is not to
-    be used.
+    The first such step of a snapshot begins its merge, with its store handed over: its name then is the merge device's,
+    and the origin's is not to be used.
     """
 
     name: str
@@ -100,7 +100,13 @@ class Grow(NamedTuple):
 
 
 class Reload(NamedTuple):
-    """Closes every device, and loads every snapshot again; one that was being merged is a snapshot again."""
+    """Suspends every device and makes all anew; what was being merged is a snapshot again.
+
+    Attributes:
+        handover: The new devices get the stores as they are in use; otherwise they load them from the COW devices.
+    """
+
+    handover: bool = False
 
 
 Step = Write | Zero | Discard | Flush | Take | Merge | Grow | Reload

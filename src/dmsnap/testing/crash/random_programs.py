@@ -119,7 +119,8 @@ def _merge(rng: random.Random) -> _Made:
         for _ in range(rng.randint(0, 2)):
             steps += _mixed(rng, ("a", *(plan.name for plan in plans)), size, chunk, 1, flushed=0.2)
         if rng.random() < 0.15:
-            steps += [Reload(), *_mixed(rng, ("a", ORIGIN), size, chunk, 2, flushed=0.5)]
+            again = Reload(handover=rng.random() < 0.5)
+            steps += [again, *_mixed(rng, ("a", ORIGIN), size, chunk, 3, flushed=0.5)]
     steps.append(Merge("a", chunk * rng.choice((1, 3, 1000)) if not long else 50, to_the_end=True, in_order=in_order))
     steps += _mixed(rng, (ORIGIN, *(plan.name for plan in plans[1:])), size, chunk, 2, flushed=0.3)
     return size, plans, steps
@@ -134,7 +135,8 @@ def _refill(rng: random.Random) -> _Made:
     steps.append(Write("a", chunk * start, chunk * rng.randint(30, chunks - start)))
     if rng.random() < 0.4:
         steps.append(Merge("a", chunk * rng.randint(30, 120)))
-        steps += [Reload(), Write("a", 0, chunk * rng.randint(1, 40))]
+        again = Reload(handover=rng.random() < 0.5)
+        steps += [again, Write("a", 0, chunk * rng.randint(1, 40))]
     return chunks * chunk, (Plan("a", chunk, (2 * chunks) * chunk),), [*steps, Flush("a")]
 
 

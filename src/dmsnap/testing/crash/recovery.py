@@ -59,5 +59,5 @@ def _filling_up(rng: random.Random, plans: Sequence[Plan], origin_sectors: int) 
             if rng.random() < 0.6:
                 steps.append(Flush(where))
     if rng.random() < 0.3:
-        steps.append(Reload())
+        steps.append(Reload(handover=rng.random() < 0.5))
     return steps

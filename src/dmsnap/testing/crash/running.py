@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from dmsnap.target import SnapshotDevice, SnapshotInvalid
 from dmsnap.target.merging import MergeDevice
 from dmsnap.target.origin import OriginDevice, OriginSnapshots
 from dmsnap.target.writable_snapshot import SnapshotOverflowed, WritableSnapshot
+from dmsnap.testing.crash.cow_content import garbage, new_cow
 from dmsnap.testing.crash.expectation import Client, Expectation
 from dmsnap.testing.crash.image_device import ImageDevice
 from dmsnap.testing.crash.program import (
@@ -23,7 +23,6 @@ from dmsnap.testing.crash.program import (
     Flush,
     Grow,
     Merge,
-    Plan,
     Program,
     Reload,
     Step,
@@ -34,7 +33,7 @@ from dmsnap.testing.crash.program import (
 from dmsnap.testing.crash.recorder import Mark, Recorder, Timeline
 from dmsnap.testing.crash.room import Room
 
-__all__ = ["Run", "garbage", "run"]
+__all__ = ["Run", "run"]
 
 _LOST = SnapshotInvalid, SnapshotOverflowed, StoreFull, AreaBeyondDevice
 
@@ -66,12 +65,6 @@ def run(program: Program, seed: int | str, contents: Sequence[bytes | bytearray]
     return Run(running.recorder.timeline(), running.problems())
 
 
-def garbage(sectors: int) -> bytes:
-    """Returns what would pass for records."""
-    records = (struct.pack("<QQ", 7 + at % 5, 2 + at % 9) for at in range(32))
-    return b"".join(records) * sectors
-
-
 class _Running:
     def __init__(self, program: Program, seed: int | str, contents: Sequence[bytes | bytearray] | None) -> None:
         self.program = program
@@ -81,7 +74,7 @@ class _Running:
         if contents is None:
             taken = {step.name for step in program.steps if isinstance(step, Take)}
             origin = self._rng.randbytes(program.origin_sectors * SECTOR_BYTES)
-            contents = [origin, *(_new_cow(plan, empty=plan.name in taken) for plan in program.plans)]
+            contents = [origin, *(new_cow(plan, empty=plan.name in taken) for plan in program.plans)]
         self._origin = self.recorder.device(contents[0], ORIGIN)
         self._plans = {plan.name: plan for plan in program.plans}
         self._cows = {
@@ -90,6 +83,7 @@ class _Running:
         }
         self._others = OriginSnapshots()
         self._snapshots: dict[str, WritableSnapshot] = {}
+        self._stores: dict[str, PersistentStore] = {}
         self._rooms: dict[str, Room] = {}
         self._there: set[str] = set()  # stores that were found or made
         self._merge: tuple[str, MergeDevice] | None = None
@@ -100,7 +94,7 @@ class _Running:
     # -- snapshots come and go ----------------------------------------------------------------------------------------
 
     def _find(self) -> None:
-        """Loads every snapshot that there is; what the devices hold is durable."""
+        """Puts every snapshot to use that there is; what the devices hold is durable."""
         self._client.finds(ORIGIN, 0, bytes(self._origin.read_at(0, self._origin.size_bytes)))
         for name, cow in self._cows.items():
             try:
@@ -116,24 +110,29 @@ class _Running:
 
     def _open(self, name: str) -> None:
         self._there.add(name)
-        store, plan = self._load(name), self._plans[name]
-        snapshot = WritableSnapshot(
+        plan, loaded = self._plans[name], open_store(self._cows[name], origin_size_bytes=self._origin.size_bytes)
+        if not loaded.valid:
+            return
+        self._rooms[name] = Room(loaded)
+        if name not in self._stores:
+            self._stores[name] = PersistentStore(loaded, overflow=plan.kind == "PO")
+        snapshot = self._snapshots[name] = WritableSnapshot(
             self._origin,
-            store,
+            self._stores[name],
             name=name,
             sync=self.program.sync,
             discard_zeroes_cow=bool(plan.discards),
             discard_passdown_origin=plan.discards == "passdown",
         )
-        if not store.valid:
-            return
-        self._snapshots[name] = snapshot
         self._others.add(snapshot.exceptions, snapshot.size_bytes)
 
-    def _load(self, name: str) -> PersistentStore:
-        store = open_store(self._cows[name], origin_size_bytes=self._origin.size_bytes)
-        self._rooms[name] = Room(store)
-        return PersistentStore(store, overflow=self._plans[name].kind == "PO")
+    def _suspend(self, name: str) -> WritableSnapshot | None:
+        """Takes a snapshot out of use, committed; None if it was lost."""
+        snapshot = self._snapshots.pop(name, None)
+        if snapshot is not None:
+            self._others.remove(snapshot.exceptions)
+            snapshot.exceptions.commit()
+        return snapshot
 
     def _take(self, name: str) -> None:
         if name in self._there:
@@ -145,12 +144,14 @@ class _Running:
         self._open(name)
         self._client.took(name)
 
-    def _reload(self) -> None:
-        for snapshot in self._snapshots.values():
-            self._others.remove(snapshot.exceptions)
-            snapshot.close()
-        self._snapshots.clear()
+    def _reload(self, *, handover: bool) -> None:
+        for name in list(self._snapshots):
+            self._suspend(name)
         self._merge = None
+        if not handover:
+            for store in self._stores.values():
+                store.close()
+            self._stores.clear()
         for device in (self._origin, *self._cows.values()):
             device.flush()
         self._find()
@@ -175,8 +176,8 @@ class _Running:
                 self._merge_some(step)
             case Grow(name, sectors):
                 self._cows[name].grow(garbage(sectors))
-            case Reload():
-                self._reload()
+            case Reload(handover):
+                self._reload(handover=handover)
 
     def _device(self, where: str) -> BlockDevice | None:
         """What is used by this name; None for a snapshot that was lost."""
@@ -283,13 +284,10 @@ class _Running:
 
     def _merge_some(self, step: Merge) -> None:
         if self._merge is None:
-            snapshot = self._snapshots.pop(step.name, None)
-            if snapshot is None:
+            if self._suspend(step.name) is None:
                 return
-            self._others.remove(snapshot.exceptions)
-            snapshot.close()
             self._client.merges(step.name)
-            merge = MergeDevice(self._origin, self._load(step.name), others=self._others, name=step.name)
+            merge = MergeDevice(self._origin, self._stores[step.name], others=self._others, name=step.name)
             self._merge = step.name, merge
         name, merge = self._merge
         if name != step.name:
@@ -332,10 +330,3 @@ class _Running:
             if left:
                 found.append(f"{name} is merged, but has {left} exceptions")
         return found
-
-
-def _new_cow(plan: Plan, *, empty: bool) -> bytes:
-    device = ImageDevice(bytearray(bytes(SECTOR_BYTES) + garbage(plan.cow_sectors - 1)))
-    if not empty:
-        create_store(device, plan.chunk_sectors)
-    return bytes(device.content)

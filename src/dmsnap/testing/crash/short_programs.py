@@ -87,6 +87,11 @@ SHORT: Final[dict[str, tuple[Program, ...]]] = {
         _of((_AREAS,), Write("a", 0, 34), Flush("a"), Merge("a", 40, to_the_end=True), Write(ORIGIN, 0, 2), sectors=40),
         _of((_A1,), Write("a", 3, 2), Merge("a", 1), Reload(), Write("a", 4, 1), Write("a", 8, 1), Write(ORIGIN, 8, 1)),
         _of((_A1,), Write("a", 3, 1), Flush("a"), Merge("a", 9, to_the_end=True), Write(ORIGIN, 3, 1), Flush(ORIGIN)),
+        _of(
+            (_A1, _B2),
+            *(Write("a", 3, 2), Write("a", 9, 1), Flush("a"), Merge("a", 1), Reload(handover=True)),
+            *(Write("a", 4, 2), Write(ORIGIN, 3, 1), Merge("a", 9), Write("a", 4, 1), Flush("a")),
+        ),
         _of((_A1, _B2), Write("a", 9, 1), Flush("a"), Merge("a", 1), Write("a", 2, 1), Flush("a"), Write("a", 4, 1)),
     ),
     "refill": (
