@@ -77,15 +77,19 @@ def test_what_is_copied_is_durable_before_its_record_is_cleared():
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 5, 100])
-def test_a_step_merges_whole_runs_where_it_can(most):
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_step_is_no_larger_than_asked_for_but_in_order_never_cuts_a_run(most, in_order):
     device = merging(in_turn([3, 4, 5, 20, 9, 10, 8, 60]))
-    left = 8
-    while step := device.step(most * CHUNK):
+    longest = 3 if in_order else 1
+    steps = []
+    while step := device.step(most * CHUNK, in_order=in_order):
         if not step.chunks:
             break
-        assert step.chunks <= most
-        left -= step.chunks
-    assert left == 0
+        assert step.chunks <= max(most, longest)
+        steps.append(step.chunks)
+    assert sum(steps) == 8
+    if in_order and most == 1:
+        assert steps == [1, 1, 2, 1, 3]
 
 
 def test_an_origin_order_writes_upwards():

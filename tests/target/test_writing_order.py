@@ -9,9 +9,7 @@ from dmsnap.block.wrap.fault import fail_nth
 from dmsnap.store import open_store
 from dmsnap.target.merging import MergeDevice
 from dmsnap.target.origin import OriginSnapshots
-from dmsnap.target.tracking import ChunkTracker
 from dmsnap.target.writable_snapshot import WritableSnapshot
-from dmsnap.testing.device_contract import in_threads
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -368,34 +366,3 @@ def test_other_snapshots_have_the_old_content_before_a_merge_overwrites_it(scene
     assert read.result() == OLD[:CHUNK]
     step.result()
     assert other.read_at(0, 2 * CHUNK) == OLD[: 2 * CHUNK]
-
-
-# -- the tracker ------------------------------------------------------------------------------------------------------
-
-
-def test_a_tracker_waits_for_what_began_before_and_overlaps():
-    tracker = ChunkTracker()
-    before = tracker.begin(3, 6)
-    tracker.begin(6, 9)
-    wait = Background(tracker.wait_for, 5, 6)
-    assert wait.running
-    tracker.begin(5, 6)
-    tracker.end(before)
-    wait.result()
-
-
-def test_no_end_is_missed():
-    tracker = ChunkTracker()
-    rounds = 3000
-
-    def work(number: int) -> None:
-        for _ in range(rounds):
-            mine = tracker.begin(number, number + 2)
-            if number % 2:
-                tracker.end(mine)
-                tracker.wait_for(0, 8)
-            else:
-                tracker.end(mine)
-
-    in_threads(4, work)
-    assert not tracker._under_way
