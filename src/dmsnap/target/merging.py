@@ -21,6 +21,7 @@ from dmsnap.block.contract import BlockDevice, IOFailed, ReadRequest
 from dmsnap.errors import DmsnapError
 from dmsnap.store.areas import Records
 from dmsnap.store.finding import FindingKind
+from dmsnap.store.format import exceptions_per_area
 from dmsnap.store.runs import Runs, expand
 from dmsnap.store.writable import PersistentStore
 from dmsnap.target.origin import OriginDevice, OriginSnapshots
@@ -130,13 +131,7 @@ class MergeDevice(SnapshotDevice):
         """
         if self._invalid:
             refuse_invalid(self._store)
-        try:
-            areas = self._store.last_records(max(1, most_bytes >> self._shift))
-        except IOFailed as error:
-            raise self._failure("Read error in exception store", error) from error
-        runs = _runs_downwards(areas, single=self._doubles)
-        if len(runs.origin) > 1 and int(runs.length.sum()) < len(self._table):
-            runs = Runs(*(column[:-1] for column in runs))  # the last may go on beyond what was read
+        runs = self._last_runs(most_bytes, in_order)
         if not len(runs.origin):
             return MergeStep(0, 0)
         self._begin(runs)
@@ -153,6 +148,24 @@ class MergeDevice(SnapshotDevice):
         if failure is not None:
             raise failure
         return MergeStep(int(merged.length.sum()), written)
+
+    def _last_runs(self, most_bytes: int, in_order: bool) -> Runs:
+        """The runs that the next step is to merge, the last one first.
+
+        In order a run is never cut; and where copies for other snapshots come before it there is only one, so that they
+        have none for a run that the merge, if it fails, does not come to.
+        """
+        most = max(1, most_bytes >> self._shift)
+        wanted = max(most, exceptions_per_area(self._store.chunk_size_sectors)) if in_order else most
+        try:
+            areas = self._store.last_records(wanted)
+        except IOFailed as error:
+            raise self._failure("Read error in exception store", error) from error
+        runs = _runs_downwards(areas, single=self._doubles)
+        if not in_order:
+            return runs
+        whole = 1 if len(self._others) else max(1, int(np.searchsorted(np.cumsum(runs.length), most, side="right")))
+        return Runs(*(column[:whole] for column in runs))
 
     def _begin(self, runs: Runs) -> None:
         """Lets other snapshots have the old content, and stops writes to the chunks that are to be merged."""
