@@ -25,7 +25,7 @@ STEPS: tuple[Step, ...] = (
 
 
 def test_json_there_and_back() -> None:
-    program = Program((Base("o", 8, Pattern(5, 1)), Base("c1", 4, Given(b"kept"))), STEPS)
+    program = Program((Base("o", 8, Pattern(5, 1)), Base("c1", 4, Given(b"kept"))), STEPS, timely=True)
     assert Program.from_json(program.to_json()) == program
 
 

@@ -77,6 +77,11 @@ def test_crossed_each_goes_on_with_what_the_other_left() -> None:
     assert [difference(PROGRAM.steps, results["kernel"], result) for result in results.values()] == [None] * 3
 
 
+def test_where_writing_metadata_fails_ours_has_to_write_it_at_once() -> None:
+    (results,) = run_ways([PROGRAM._replace(timely=True)], {"flush": ("flush",), "commit": ("commit",)})
+    assert list(results) == ["commit"]
+
+
 def test_a_difference_is_told_by_step_and_by_byte() -> None:
     kernel = run_in_ours(PROGRAM, "flush")
     wrong = kernel._replace(outcomes=("EIO", *kernel.outcomes[1:]))

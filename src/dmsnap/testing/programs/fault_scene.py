@@ -20,6 +20,7 @@ def fault_scene(stage: Stage) -> None:
     if mapped and dice.chance(0.7):
         store = dice.pick(mapped)
         device, below, size = f"k{store.number}", store.cow, store.sectors
+        stage.timely = True
     else:
         device, below, size = "r", "o", stage.origin
     sector = dice.pick((0, dice.below(min(size, 64)), dice.below(size)))

@@ -30,7 +30,7 @@ def generate(seed: int) -> Program:
     stage = Stage(dice, origin, stores)
     for _ in range(dice.between(2, 3)):
         _part(stage)
-    return Program(tuple(bases), tuple(stage.steps))
+    return Program(tuple(bases), tuple(stage.steps), stage.timely)
 
 
 def _store(dice: Dice, number: int, origin: int) -> Store:

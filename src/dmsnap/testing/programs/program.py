@@ -43,10 +43,18 @@ class Base(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What is to be done, with which disks."""
+    """What is to be done, with which disks.
+
+    Attributes:
+        bases: The disks.
+        steps: What to do.
+        timely: Whether outcomes tell when metadata is written, since its writing fails for a while: then ours has to
+            write it at once, as the kernel does (``sync="commit"``).
+    """
 
     bases: tuple[Base, ...]
     steps: tuple[Step, ...]
+    timely: bool = False
 
     def final_sectors(self) -> dict[str, int]:
         """Returns the size of each base device at the end."""
@@ -57,7 +65,7 @@ class Program(NamedTuple):
         """Returns the program as text, a step a line."""
         bases = [[base.name, base.sectors, _content_to_json(base.content)] for base in self.bases]
         lines = (",\n  ".join(map(json.dumps, rows)) for rows in (bases, map(step_to_json, self.steps)))
-        return '{{"bases": [\n  {}\n], "steps": [\n  {}\n]}}\n'.format(*lines)
+        return '{{"bases": [\n  {}\n], "steps": [\n  {}\n], "timely": {}}}\n'.format(*lines, json.dumps(self.timely))
 
     @classmethod
     def from_json(cls, text: str) -> Program:
@@ -69,7 +77,7 @@ class Program(NamedTuple):
         try:
             read = json.loads(text)
             bases = tuple(Base(name, sectors, _content_from_json(content)) for name, sectors, content in read["bases"])
-            return cls(bases, tuple(map(step_from_json, read["steps"])))
+            return cls(bases, tuple(map(step_from_json, read["steps"])), bool(read.get("timely")))
         except (KeyError, TypeError, ValueError, zlib.error) as error:
             raise ValueError(f"not a program: {error}") from error
 

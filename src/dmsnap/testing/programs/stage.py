@@ -36,6 +36,7 @@ class Stage:
         failing: What fails at present, if anything.
         spoilt: A range of the origin that fails at present, and that all snapshots keep already.
         careful: Whether any request may fail some snapshot at present.
+        timely: See `Program`.
     """
 
     def __init__(self, dice: Dice, origin: int, stores: Sequence[Store]) -> None:
@@ -47,6 +48,7 @@ class Stage:
         self.failing: Obstacle | None = None
         self.spoilt = range(0)
         self.careful = False
+        self.timely = False
         self._seed = 15
 
     def do(self, *steps: Step) -> None:

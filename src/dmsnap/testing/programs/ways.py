@@ -60,12 +60,18 @@ def run_ways(
     *,
     kernel: Callable[[Sequence[Program]], list[Result]] = run_in_kernel,
 ) -> list[dict[str, Result]]:
-    """Runs each of ``programs`` on all ``ways``, with as few boots as their turns allow; returns results by way.
+    """Runs each of ``programs`` on all ``ways`` that it can go, with as few boots as their turns allow.
+
+    Returns:
+        Of each program the results by way.
 
     Raises:
         ProgramFailed, KernelVMFailed, KernelVMUnavailable: As `run_in_kernel`.
     """
-    lanes = [{way: _Lane(program, runners) for way, runners in ways.items()} for program in programs]
+    lanes = [
+        {way: _Lane(program, runners) for way, runners in ways.items() if not (program.timely and "flush" in runners)}
+        for program in programs
+    ]
     every = [lane for row in lanes for lane in row.values()]
     while True:
         for lane in every:
