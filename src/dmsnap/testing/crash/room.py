@@ -33,11 +33,21 @@ class Room:
         return set(range(offset // self._chunk_bytes, (offset + length - 1) // self._chunk_bytes + 1)) - self.chunks
 
     def suffices(self, chunks: set[int]) -> bool:
-        """Whether these exceptions can be made: with copies, and with records in areas that lie on the device."""
-        end = self._device.size_bytes // self._chunk_bytes
-        free = sum(not is_metadata_chunk(chunk, self._per_area) for chunk in range(self._next_free, end))
-        area = (self._records + self._made + len(chunks)) // self._per_area
-        return self._made + len(chunks) <= free and (not chunks or area_chunk(area, self._per_area) < end)
+        """Whether there are free chunks for the copies of these."""
+        return len(chunks) <= self._free()
+
+    def traps(self, chunks: set[int]) -> bool:
+        """Whether an area fills up whose successor lies beyond the device, when exceptions for these are made."""
+        made = min(len(chunks), self._free())
+        area = (self._records + self._made + made) // self._per_area
+        return made > 0 and area_chunk(area, self._per_area) >= self._device_chunks()
+
+    def _free(self) -> int:
+        within = range(self._next_free, self._device_chunks())
+        return sum(not is_metadata_chunk(chunk, self._per_area) for chunk in within) - self._made
+
+    def _device_chunks(self) -> int:
+        return self._device.size_bytes // self._chunk_bytes
 
     def make(self, chunks: set[int]) -> None:
         """Takes note that these exceptions were made."""

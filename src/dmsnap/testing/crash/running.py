@@ -201,7 +201,8 @@ class _Running:
             else:
                 device.write_at(offset, data, fua=fua)
         except _LOST:
-            if not lone or self._rooms[where].suffices(wanted[where]):
+            room = self._rooms[where]
+            if not lone or (room.suffices(wanted[where]) and not room.traps(wanted[where])):
                 raise
             self._failed = True
         else:
@@ -219,7 +220,8 @@ class _Running:
         for name in names:
             room = self._rooms[name]
             wanted[name] = set().union(*(room.missing(offset, length) for offset, length in ranges))
-            if not room.suffices(wanted[name]) and (by_origin or self._plans[name].kind == "P"):
+            overflows = not room.suffices(wanted[name]) and (by_origin or self._plans[name].kind == "P")
+            if overflows or room.traps(wanted[name]):
                 self._client.may_lose(name)
         return wanted
 
