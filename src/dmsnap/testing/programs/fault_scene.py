@@ -17,13 +17,15 @@ def fault_scene(stage: Stage) -> None:
         return
     dice = stage.dice
     mapped = [store for store in alive if store.mapped]
-    if mapped and dice.chance(0.7):
+    if mapped and dice.chance(0.7):  # but for the header: Linux tries once to mark it invalid, ours until it can
         store = dice.pick(mapped)
-        device, below, size = f"k{store.number}", store.cow, store.sectors
+        device, below, first, size = f"k{store.number}", store.cow, store.chunk, store.sectors
         stage.timely = True
     else:
-        device, below, size = "r", "o", stage.origin
-    sector = dice.pick((0, dice.below(min(size, 64)), dice.below(size)))
+        device, below, first, size = "r", "o", 0, stage.origin
+    sector = dice.pick((first, dice.between(first, first + 64), dice.between(first, size)))
+    if sector >= size:
+        return
     sectors = size - sector if dice.chance(0.4) else min(size - sector, dice.between(1, 128))
     obstacle = Obstacle(device, below, size, sector, sectors)
     stage.fail(obstacle)
