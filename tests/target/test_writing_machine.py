@@ -256,7 +256,7 @@ class Machine(RuleBasedStateMachine):
                     assert loaded.read_at(0, length) == snapshot.model.content
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)  # a failure is made small for five minutes at most
 def test_an_origin_and_its_snapshots_are_what_a_plain_model_says():
     run_state_machine_as_test(
         Machine,
