@@ -270,7 +270,7 @@ def test_a_late_read_of_a_step_that_failed_does_no_harm():
                 completion.finish(None)
             self.late.clear()
 
-    device = merging(in_turn([3, 20, 9, 50, 70, 1]), cow=Late)
+    device = merging([(3, 2), (20, 5), (9, 9), (50, 14), (70, 17), (1, 20)], cow=Late)
     wanted = device.read_at(0, SIZE)
     late = device.store.device.device
     late.fail = True
