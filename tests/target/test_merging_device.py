@@ -259,16 +259,21 @@ def test_a_late_read_of_a_step_that_failed_does_no_harm():
                 if not completions:
                     completions.append(Completion.failed(IOFailed("now")))
                     continue
-                completions.append(completion := Completion())
-                self.late.append((view, completion))
-                completion.wait = lambda completion=completion: self.arrive()
+                completions.append(Arriving(self, view))
+                self.late.append(completions[-1])
             return completions
 
-        def arrive(self) -> None:
-            for view, completion in self.late:
-                view[:] = b"\xee" * len(view)
-                completion.finish(None)
-            self.late.clear()
+    class Arriving(Completion):
+        """Arrives when it is waited for."""
+
+        def __init__(self, device: Late, view: memoryview) -> None:
+            super().__init__()
+            self.device, self.view = device, view
+
+        def wait(self) -> None:
+            self.device.late.remove(self)
+            self.view[:] = b"\xee" * len(self.view)
+            self.finish(None)
 
     device = merging([(3, 2), (20, 5), (9, 9), (50, 14), (70, 17), (1, 20)], cow=Late)
     wanted = device.read_at(0, SIZE)
