@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
@@ -185,16 +185,34 @@ class MappedDevice(BlockDevice):
             if (target := live.single) is not None:
                 target.device._write_at(offset - target.zero_byte, view)
                 return
-            for target, begin, end in live.pieces(offset, len(view)):
-                target.device._write_at(begin - target.zero_byte, view[begin - offset : end - offset])
+            self._change(offset, len(view), lambda device, at, begin, end: device._write_at(at, view[begin:end]))
         finally:
             self.gate.leave(token)
+
+    def _change(self, offset: int, length: int, change: Callable[[BlockDevice, int, int, int], None]) -> None:
+        """Has each target change its part of a range, those too that come after one that fails (Linux dm).
+
+        Args:
+            offset: First byte.
+            length: Bytes.
+            change: Is given a device, the first byte on it, and which bytes of the range to change there.
+
+        Raises:
+            IOFailed: A part of it failed; the first such.
+        """
+        errors = []
+        for target, begin, end in self._table(offset + length).pieces(offset, length):
+            try:
+                change(target.device, begin - target.zero_byte, begin - offset, end - offset)
+            except IOFailed as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _write_durably(self, offset: int, view: memoryview) -> None:
         token = self.gate.enter()
         try:
-            for target, begin, end in self._table(offset + len(view)).pieces(offset, len(view)):
-                target.device._write_durably(begin - target.zero_byte, view[begin - offset : end - offset])
+            self._change(offset, len(view), lambda device, at, begin, end: device._write_durably(at, view[begin:end]))
         finally:
             self.gate.leave(token)
 
@@ -216,16 +234,14 @@ class MappedDevice(BlockDevice):
     def _zero(self, offset: int, length: int) -> None:
         token = self.gate.enter()
         try:
-            for target, begin, end in self._table(offset + length).pieces(offset, length):
-                target.device._zero(begin - target.zero_byte, end - begin)
+            self._change(offset, length, lambda device, at, begin, end: device._zero(at, end - begin))
         finally:
             self.gate.leave(token)
 
     def _discard(self, offset: int, length: int) -> None:
         token = self.gate.enter()
         try:
-            for target, begin, end in self._table(offset + length).pieces(offset, length):
-                target.device._discard(begin - target.zero_byte, end - begin)
+            self._change(offset, length, lambda device, at, begin, end: device._discard(at, end - begin))
         finally:
             self.gate.leave(token)
 

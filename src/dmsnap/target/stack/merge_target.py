@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from dmsnap.block.contract import BlockDevice
 from dmsnap.errors import DmsnapError
 from dmsnap.store.exception_store import ExceptionStore
 from dmsnap.store.writable import PersistentStore
@@ -25,9 +26,14 @@ class MergeTarget(StoreTarget):
     _merge: MergeDevice | None = None
     _thread: threading.Thread | None = None
     _stop = False
+    _interrupted = False  # whether the merge was stopped, and neither done nor failed
 
-    def _make_device(self, store: ExceptionStore) -> MergeDevice:
+    def _make_device(self, store: ExceptionStore) -> BlockDevice:
         assert isinstance(store, PersistentStore)
+        if not store.valid:  # its exceptions may still be in memory: none of them counts
+            self.valid = False
+            self._lose()
+            return self.device
         self._merge = MergeDevice(
             self.parsed.origin,
             store,
@@ -60,7 +66,7 @@ class MergeTarget(StoreTarget):
         self._stop = True
         thread.join()
         self._thread, self._stop = None, False
-        return True
+        return self._interrupted
 
     def go_on(self, running: bool) -> None:
         if running and self._merge is not None:
@@ -70,9 +76,12 @@ class MergeTarget(StoreTarget):
 
     def _run(self, merge: MergeDevice) -> None:
         """Merges step by step until nothing is left, something fails or it is told to stop."""
+        self._interrupted = False
         try:
-            while not self._stop and merge.step().chunks:
-                pass
+            while not self._stop:
+                if not merge.step().chunks:
+                    return
+            self._interrupted = True
         except DmsnapError:
             pass  # the status has it
         except BaseException:
