@@ -18,7 +18,7 @@ from dmsnap.testing.programs.generate import generate
 from dmsnap.testing.programs.program import Program
 from dmsnap.testing.programs.ways import CROSSED, PLAIN, run_ways
 
-_AT_ONCE = 40  # programs a boot: one that hangs the kernel takes the others with it
+_AT_ONCE = 25  # programs a boot: one that hangs the kernel takes the others with it
 _say = partial(print, flush=True)
 
 

@@ -73,10 +73,9 @@ def _discard(stage: Stage) -> None:
     """Discards within a chunk, or from the start of one on.
 
     Linux 6.1 cuts other discards into pieces of a chunk's size that do not end with a chunk, and has the rest of such a
-    piece discard what follows the chunk's copy on the COW device, be it another chunk's. And where something fails,
-    nothing is discarded: in Linux 6.1 a device with an error target takes no discards, wherever they go.
+    piece discard what follows the chunk's copy on the COW device, be it another chunk's.
     """
-    if stage.failing:
+    if not stage.discards:
         return
     name, stores, limit = stage.target()
     sector, sectors = stage.shape(limit, stores)

@@ -33,7 +33,8 @@ class Stage:
         stores: All snapshots, those too that are not there now.
         steps: What was programmed so far.
         merging: The store that ``g`` merges as ``snapshot-merge``; None while it is a ``snapshot-origin``.
-        failing: What fails at present, if anything.
+        discards: Whether devices take discards. In Linux 6.1 one over an error target takes none, wherever they go,
+            and one that was set up or loaded over such a device does not either.
         spoilt: A range of the origin that fails at present, and that all snapshots keep already.
         careful: Whether any request may fail some snapshot at present.
         timely: See `Program`.
@@ -45,7 +46,7 @@ class Stage:
         self.stores = stores
         self.steps: list[Step] = []
         self.merging: Store | None = None
-        self.failing: Obstacle | None = None
+        self.discards = True
         self.spoilt = range(0)
         self.careful = False
         self.timely = False
@@ -104,19 +105,18 @@ class Stage:
         self.do(*(Remove(f"k{store.number}") for store in self._mapped()), Remove("r"))
         for store in self.stores:
             store.alive = False
-        self.merging, self.failing, self.spoilt = None, None, range(0)
+        self.merging, self.spoilt, self.discards = None, range(0), True
 
     def fail(self, obstacle: Obstacle) -> None:
         """Makes a range of a device fail."""
         self._swap(obstacle, failing=True)
-        self.failing = obstacle
+        self.discards = False
         if obstacle.device == "r":
             self.spoilt = range(obstacle.sector, obstacle.sector + obstacle.sectors)
 
     def mend(self, obstacle: Obstacle) -> None:
         """Makes it work again."""
         self._swap(obstacle, failing=False)
-        self.failing = None
         self.spoilt = range(0)
 
     def _swap(self, obstacle: Obstacle, *, failing: bool) -> None:
