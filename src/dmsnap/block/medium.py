@@ -9,6 +9,7 @@ import sys
 
 from dmsnap.block.contract import SECTOR_BYTES
 from dmsnap.block.exclusive import taken_by_another
+from dmsnap.block.loop_devices import used_by_way_of_loop
 from dmsnap.errors import DmsnapError
 
 try:
@@ -38,8 +39,8 @@ _HINTS = {
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path",
     errno.EACCES: "run as a user who may open it",
-    errno.EPERM: "run as a user who may open it",
-    errno.EROFS: "open it for reading only",
+    errno.EPERM: "it may be immutable or append-only, which lsattr(1) shows",
+    errno.EROFS: "it can only be read; a copy of it can be written to",
     errno.EBUSY: "something else uses it; unmount or deactivate it first",
     errno.EAGAIN: "another process holds a lease on it",
     errno.ENOMEDIUM if hasattr(errno, "ENOMEDIUM") else errno.ENXIO: "put a medium into the drive",
@@ -67,7 +68,7 @@ def open_medium(path: str, *, writable: bool, exclusive: bool = False) -> int:
 
     Raises:
         CannotOpen: As its name says, with ``device`` and ``errno``.
-        InUse: To be exclusive, and another writer or the kernel uses it.
+        InUse: To be exclusive, and another writer or the kernel uses it, be it by way of a loop device.
     """
     flags = (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS
     try:
@@ -93,6 +94,9 @@ def open_medium(path: str, *, writable: bool, exclusive: bool = False) -> int:
             os.set_blocking(fd, True)
         if exclusive and taken_by_another(fd, writable=writable):
             raise _in_use(path, "in use by another writer", "wait for it or stop it; fuser(1) names it")
+        if exclusive and (user := used_by_way_of_loop(fd, writable=writable)) is not None:
+            hint = "unmount or deactivate that, or stop the other writer; losetup(8) detaches a loop device"
+            raise _in_use(path, f"in use by way of {printable(user)}", hint)
     except BaseException:
         os.close(fd)
         raise
@@ -124,8 +128,8 @@ def _asked(fd: int, request: int) -> int:
 
 
 def printable(path: str) -> str:
-    """Returns a path as it can stand in a one-line message: quoted where it holds anything but printable characters."""
-    return path if path.isprintable() else ascii(path)
+    """Returns a path as it can stand in a one-line message: quoted where it is empty or not all printable."""
+    return path if path and path.isprintable() else ascii(path)
 
 
 def _refuse_other_kinds(path: str, mode: int) -> None:
