@@ -90,6 +90,14 @@ def test_progress_counts_up_to_the_whole(tmp_path: Path) -> None:
     assert told[-1] == (BIG * CHUNK, BIG * CHUNK)
 
 
+def test_at_its_end_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
+    origin, cow = MemoryDevice(bytes(1 << 20)), tmp_path / "one.cow"
+    dmsnap.create(cow, 1 << 20)
+    with dmsnap.open_snapshot(cow, origin, "r+") as snapshot:
+        snapshot.write(b"one chunk")
+    assert dmsnap.merge(cow, origin, max_rate_bytes=1).chunks == 1  # hours, else
+
+
 def test_devices_serve_as_well_as_paths_and_stay_open(files: SnapshotFiles) -> None:
     cow, origin = MemoryDevice(files.cow.read_bytes()), MemoryDevice(files.origin.read_bytes())
     dmsnap.merge(cow, origin)

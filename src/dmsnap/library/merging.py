@@ -34,7 +34,7 @@ class MergeResult:
         runs: How many stretches of consecutive chunks they formed.
         written_bytes: What they came to on the origin.
         kept_bytes: What other snapshots got copies of before.
-        status: The kernel's status words for the store, afterwards.
+        status: The kernel's status words for the store, as it is now.
     """
 
     dry_run: bool
@@ -115,7 +115,8 @@ def merge(
 
         while (step := device.step(pace.step_bytes, in_order=False, progress=copied)).chunks:
             done += step.chunks * store.chunk_size_bytes
-            pace.copied(step.copied_bytes)
+            if done < total:
+                pace.copied(step.copied_bytes)
         kept.refuse_losses()
         return replace(planned, status=str(device.status()))
 
