@@ -188,7 +188,7 @@ class TestStdout:
     def test_full_is_an_error(self, verb: str, program, files) -> None:
         process = program(*line(verb, files.store, files.origin), redirection="> /dev/full")
         assert_one_clear_line(process, 1)
-        assert "No space left" in process.stderr
+        assert process.stderr == "dmsnap: standard output: No space left on device\n"
 
     def test_a_reader_that_leaves_is_no_news(self, verb: str, program, files) -> None:
         reading, writing = os.pipe()

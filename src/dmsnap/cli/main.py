@@ -34,8 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             obj=invocation,
             standalone_mode=False,
         )
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        _finish_stdout()
         return ended if isinstance(ended, int) else DONE  # an int where click ended early, as after --help
     except SystemExit as end:  # click's own ends: help, shell completion, a closed pipe
         return end.code if isinstance(end.code, int) else FAILED
@@ -96,6 +95,16 @@ def _as_clause(message: str) -> str:
     """Click's message in the form of ours: no capital, no full stop, one line."""
     text = " ".join(message.split()).removesuffix(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _finish_stdout() -> None:
+    """Writes out what was printed; an error says that it is standard output's, no file's."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def _flush_stdout() -> None:
