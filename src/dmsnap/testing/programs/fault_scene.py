@@ -17,16 +17,20 @@ def fault_scene(stage: Stage) -> None:
         return
     dice = stage.dice
     mapped = [store for store in alive if store.mapped]
-    if mapped and dice.chance(0.7):  # but for the header: Linux tries once to mark it invalid, ours until it can
+    if mapped and dice.chance(0.7):
+        # Whole chunks, as ours writes less of the metadata than the kernel; and never the header: the kernel tries once
+        # to mark it invalid, ours until it can.
         store = dice.pick(mapped)
-        device, below, first, size = f"k{store.number}", store.cow, store.chunk, store.sectors
+        device, below, size = f"k{store.number}", store.cow, store.sectors
+        chunk = first = store.chunk
         stage.timely = True
     else:
-        device, below, first, size = "r", "o", 0, stage.origin
+        device, below, size, chunk, first = "r", "o", stage.origin, 1, 0
     sector = dice.pick((first, dice.between(first, first + 64), dice.between(first, size)))
+    sector -= sector % chunk
     if sector >= size:
         return
-    sectors = size - sector if dice.chance(0.4) else min(size - sector, dice.between(1, 128))
+    sectors = size - sector if dice.chance(0.4) else min(size - sector, dice.between(1, -(-128 // chunk)) * chunk)
     obstacle = Obstacle(device, below, size, sector, sectors)
     stage.fail(obstacle)
     stage.careful = True

@@ -35,14 +35,13 @@ def merge_scene(stage: Stage) -> None:
         return
     sound = [store for store in candidates if not store.doubtful]
     store = stage.dice.pick(sound if sound and stage.dice.chance(0.9) else candidates)
-    others = [other for other in stage.alive() if other is not store]
-    for other in [other for other in others if not other.fits_merge(store)]:
-        other.alive = False
-        stage.do(Suspend("g"), Remove(other.name), Resume("g"))
     obstacle = _obstacle(stage, store)
-    for other in stage.alive():
-        if other is not store:
+    for other in [other for other in stage.alive() if other is not store]:
+        if other.fits_merge(store):
             other.take_merge(store)
+        else:
+            other.alive = False
+            stage.do(Suspend("g"), Remove(other.name), Resume("g"))
     _start(stage, store, obstacle)
     if obstacle:
         store.known.clear()
