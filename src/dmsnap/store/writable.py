@@ -211,7 +211,10 @@ class PersistentStore(ExceptionStore):
         Linux fails, and invalidates the snapshot, where it does not: with as many chunks on the device as 1 + a
         multiple of (records in an area + 1), the last data chunk fills the last area (dm-snapshot, all versions).
         """
-        return area_chunk(records // self._per_area, self._per_area) < self._chunks_now()
+        chunk = area_chunk(records // self._per_area, self._per_area)
+        if chunk >= self._device_chunks:
+            self._device_chunks = self._chunks_now()
+        return chunk < self._device_chunks
 
     def _before_last_slot(self, count: int) -> int:
         """How many of ``count`` records more may come without an area filling up that has no successor."""
