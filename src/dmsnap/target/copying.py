@@ -23,7 +23,9 @@ def copy_chunks(origin: BlockDevice, store: ExceptionStore, run: NewRun) -> None
 
 def copy_range(source: BlockDevice, at: int, target: BlockDevice, to: int, length: int) -> None:
     """Copies bytes from one device to another, in pieces of bounded size."""
-    buffer = memoryview(bytearray(max(0, min(length, _PIECE_BYTES))))
+    if length <= 0:
+        return
+    buffer = memoryview(bytearray(min(length, _PIECE_BYTES)))
     for done in range(0, length, _PIECE_BYTES):
         piece = buffer[: length - done]
         source.read_into(at + done, piece)

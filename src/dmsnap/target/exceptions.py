@@ -78,7 +78,8 @@ class Exceptions:
         self.reads = ChunkTracker()
         self._table = store.table
         self._chunk_bytes = store.chunk_size_bytes
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # entered by itself: a `Condition` costs more, and an interrupt may keep it locked
+        self._changed = threading.Condition(self._lock)
         self._pending: dict[int, Pending] = {}  # by origin chunk
         self._in_order: deque[Pending] = deque()
         self._allocated = self._recorded = 0  # numbers of `Pending`
@@ -97,7 +98,7 @@ class Exceptions:
         Returns:
             What the caller now has to `complete` or `give_up`; None where every chunk has its exception.
         """
-        with self._changed:
+        with self._lock:
             while self._pending and self._any_pending(first, stop):
                 self._changed.wait()
             missing = self._table.missing(first, stop)
@@ -124,10 +125,10 @@ class Exceptions:
         Raises:
             AreaBeyondDevice: The metadata has no room, and the snapshot was invalidated.
         """
-        with self._changed:
-            for run in pending.runs:
-                self._table.add(*run)
+        with self._lock:
+            for run in pending.runs:  # volatile before it is found, for who looks without the lock
                 self._volatile.update(dict.fromkeys(range(run.origin, run.origin + run.length), pending.number))
+                self._table.add(*run)
             failure = self._finish(pending)
         if failure is not None:
             self.invalidate(failure)
@@ -138,7 +139,7 @@ class Exceptions:
     def give_up(self, pending: Pending) -> None:
         """Takes back exceptions whose copies could not be written."""
         pending.failed = True
-        with self._changed:
+        with self._lock:
             self.store.give_back(pending.runs)
             self._finish(pending)
 
@@ -176,7 +177,7 @@ class Exceptions:
         Raises:
             IOFailed: The device failed, and the snapshot was invalidated; or the host is out of room, and it was not.
         """
-        with self._changed:
+        with self._lock:
             complete = max((pending.number for pending in self._in_order if pending.finished), default=0)
             while self._recorded < complete:  # their turn has not come; those that come later need not be waited for
                 self._changed.wait()
@@ -188,7 +189,7 @@ class Exceptions:
                 self.invalidate(error)
             raise
         if self._volatile:
-            with self._changed:
+            with self._lock:
                 self._volatile = {chunk: its for chunk, its in self._volatile.items() if its > number}
         return flushed
 
@@ -221,7 +222,7 @@ class Exceptions:
 
     def _copy_out(self, first: int, stop: int) -> bool:
         """Completes exceptions for all chunks of a range; says whether there is one that may not be durable."""
-        pending = self.reserve(first, stop)
+        pending = self.reserve(first, stop) if self._table.missing(first, stop) else None
         if pending is None:
             return bool(self._volatile) and any(chunk in self._volatile for chunk in range(first, stop))
         try:
@@ -248,7 +249,7 @@ class Exceptions:
 
     def invalidate(self, error: DmsnapError) -> None:
         """Ends the snapshot, in memory and on the device; a second call only waits for the first."""
-        with self._changed:
+        with self._lock:
             if self.valid:
                 self.invalid_because = error.message or "unknown"
                 for hear in self.on_invalid:

@@ -133,7 +133,9 @@ class WritableSnapshot(SnapshotDevice):
                 exceptions.invalidate(error)
             raise
         try:
-            self._change_in_place(first, stop if pending.full_at is None else pending.full_at, start, end, data)
+            reached = stop if pending.full_at is None else pending.full_at
+            if sum(run.length for run in pending.runs) < reached - first:
+                self._change_in_place(first, reached, start, end, data)
         finally:  # what has its copy is complete, whatever becomes of the rest
             self._end(pending)
         if exceptions.sync == "commit":
