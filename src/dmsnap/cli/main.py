@@ -6,6 +6,7 @@ Whatever goes wrong is one line on stderr, ``dmsnap: what is wrong (hint: what t
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             obj=invocation,
             standalone_mode=False,
         )
-        _finish_stdout()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return ended if isinstance(ended, int) else DONE  # an int where click ended early, as after --help
     except SystemExit as end:  # click's own ends: help, shell completion, a closed pipe
         return end.code if isinstance(end.code, int) else FAILED
@@ -85,6 +87,8 @@ def _explain(error: BaseException) -> tuple[str, str, int]:
         return error.message, error.hint, FAILED
     if isinstance(error, OSError) and error.strerror:
         name = os.fsdecode(error.filename) + ": " if isinstance(error.filename, str | bytes) else ""
+        if not name and error.errno == errno.ENOSPC:  # a device's error has a name
+            name = "standard output: "
         return name + error.strerror, "", FAILED
     if isinstance(error, MemoryError):
         return "out of memory", "", FAILED
@@ -95,16 +99,6 @@ def _as_clause(message: str) -> str:
     """Click's message in the form of ours: no capital, no full stop, one line."""
     text = " ".join(message.split()).removesuffix(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
-
-
-def _finish_stdout() -> None:
-    """Writes out what was printed; an error says that it is standard output's, no file's."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        error.filename = "standard output"
-        raise
 
 
 def _flush_stdout() -> None:
