@@ -18,9 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    """The README's fenced blocks of a language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+STACK = (ROOT / "docs/stack.md").read_text("utf-8")
+
+
+def blocks(language: str, page: str = README) -> list[str]:
+    """A page's fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
 def steps(block: str) -> list[tuple[str, str]]:
@@ -59,8 +62,17 @@ def test_the_tour_prints_what_it_says(play: Path) -> None:
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_python_blocks_hold(number: int, play: Path) -> None:
-    code = blocks("python")[number]
-    process = subprocess.run([sys.executable, "-c", code], cwd=play, capture_output=True, text=True, check=False)
+    run_python(blocks("python")[number], play)
+
+
+def test_blocks_about_stacks_hold_one_after_another(play: Path) -> None:
+    for code in blocks("python", STACK):
+        run_python(code, play)
+
+
+def run_python(code: str, folder: Path) -> None:
+    command = [sys.executable, "-c", code]
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert process.returncode == 0, process.stderr
 
 
@@ -90,7 +102,7 @@ def test_every_json_field_is_documented() -> None:
     assert documented_fields("`dmsnap merge ") == [field.name for field in dataclasses.fields(dmsnap.MergeResult)]
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/json.md", "docs/stack.md"])
 def test_local_links_lead_somewhere(name: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text("utf-8"))
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
