@@ -83,7 +83,7 @@ class MergeTarget(StoreTarget):
                     return
             self._interrupted = True
         except DmsnapError:
-            pass  # the status has it
+            merge.failed = True  # as it is already, unless the host has no room for what another snapshot keeps
         except BaseException:
             merge.failed = True
             raise

@@ -194,6 +194,8 @@ class Stack:
             before = None
             if (table := device.inactive) is not None:
                 device.suspend()
+                if device.live is not None:
+                    device.live.settle()
                 table.prepare()
                 device.inactive = None
                 before = device.swap(_checked(table))
