@@ -78,7 +78,7 @@ class Exceptions:
         self.reads = ChunkTracker()
         self._table = store.table
         self._chunk_bytes = store.chunk_size_bytes
-        self._lock = threading.Lock()  # entered by itself: a `Condition` costs more, and an interrupt may keep it locked
+        self._lock = threading.Lock()  # a `Condition` takes longer to enter, and Ctrl-C may keep it locked
         self._changed = threading.Condition(self._lock)
         self._pending: dict[int, Pending] = {}  # by origin chunk
         self._in_order: deque[Pending] = deque()

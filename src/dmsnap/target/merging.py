@@ -87,6 +87,7 @@ class MergeDevice(SnapshotDevice):
         self.failed = False
         self._store = store
         self._others = OriginSnapshots() if others is None else others
+        self._below = OriginDevice(origin, self._others)  # for writes to what has no exception
         self._origin_bytes = origin.size_bytes
         self._invalid = not store.valid  # then everything is the origin's, as its table is empty
         self._valid = True
@@ -134,8 +135,8 @@ class MergeDevice(SnapshotDevice):
         runs = self._last_runs(most_bytes, in_order)
         if not len(runs.origin):
             return MergeStep(0, 0)
-        self._begin(runs)
         try:
+            self._begin(runs)
             copied, failure = self._copy(runs, in_order, progress)
             merged = Runs(*(column[:copied] for column in runs))
             written = int(self._bytes_of(merged).sum())
@@ -247,6 +248,9 @@ class MergeDevice(SnapshotDevice):
             self.origin.write_many(requests)
         except DmsnapError:
             return False
+        except BaseException:
+            self._memory = bytearray()  # reads may still come into what there was
+            raise
         return True
 
     def _reads(self, runs: Runs, upwards: npt.NDArray[np.intp], memory: memoryview) -> Iterator[ReadRequest]:
@@ -329,18 +333,17 @@ class MergeDevice(SnapshotDevice):
         """Yields where bytes ``start`` to ``end`` lie: device, byte on it, and which of them."""
         shift = self._shift
         runs = self._table.runs_between(first, stop)
-        below = OriginDevice(self.origin, self._others)
         for chunk, copy, count in zip(runs.origin.tolist(), runs.cow.tolist(), runs.length.tolist(), strict=True):
             begin, finish = max(start, chunk << shift), min(end, (chunk + count) << shift)
             if start < begin:
-                yield below, start, start, begin
+                yield self._below, start, start, begin
             at = (copy << shift) + begin - (chunk << shift)
             if not copy or at + finish - begin > self._cow_bytes:
                 self._check_copy(chunk, copy, at, finish - begin)
             yield self._cow, at, begin, finish
             start = finish
         if start < end:
-            yield below, start, start, end
+            yield self._below, start, start, end
 
     def _is_merging(self, first: int, stop: int) -> bool:
         merging = self._merging

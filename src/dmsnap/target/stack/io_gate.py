@@ -64,11 +64,18 @@ class IOGate:
             return True
 
     def shut(self) -> None:
-        """Lets nobody in any more and waits until nobody is inside. Not to be called from inside."""
-        with self._changed:
-            self._shut += 1
-            while self._inside:
-                self._changed.wait()
+        """Lets nobody in any more and waits until nobody is inside. Not to be called from inside.
+
+        Interrupted while it waits, it opens again.
+        """
+        try:
+            with self._changed:
+                self._shut += 1
+                while self._inside:
+                    self._changed.wait()
+        except BaseException:
+            self.open()
+            raise
 
     def open(self) -> None:
         """Undoes one `shut`; with the last one those that wait come in."""
