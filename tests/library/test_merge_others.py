@@ -78,6 +78,18 @@ def test_an_other_without_room_is_refused_before_anything_is_written(base: Path)
     assert [path.read_bytes() for path in (cow, base, other)] == before
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_other_that_is_damaged_is_refused_before_anything_is_written(dry_run: bool, base: Path) -> None:
+    cow, other = snapshot(base, "merged.cow", (1, 2)), snapshot(base, "other.cow", (5, 6))
+    data = bytearray(other.read_bytes())
+    data[CHUNK + 8 : CHUNK + 16] = (1).to_bytes(8, "little")  # its first record's copy is in the first metadata area
+    other.write_bytes(data)
+    before = [path.read_bytes() for path in (cow, base, other)]
+    with pytest.raises(dmsnap.DmsnapError, match=r"other\.cow: damaged, so that nothing must be added"):
+        dmsnap.merge(cow, base, others=[other], dry_run=dry_run)
+    assert [path.read_bytes() for path in (cow, base, other)] == before
+
+
 def test_an_other_with_just_enough_room_stays_valid(base: Path) -> None:
     for size in range(20, 30):
         cow = snapshot(base, f"{size}.cow", tuple(range(20)))

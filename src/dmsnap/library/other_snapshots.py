@@ -14,7 +14,7 @@ from dmsnap.library.opening import Source, open_store_of, refuse_same
 from dmsnap.library.origin_doubts import too_small
 from dmsnap.store import Store
 from dmsnap.store.format import exceptions_per_area
-from dmsnap.store.writable import PersistentStore
+from dmsnap.store.writable import PersistentStore, refuse_damaged
 from dmsnap.target.exceptions import Exceptions
 from dmsnap.target.origin import OriginSnapshots
 from dmsnap.target.snapshot import refuse_invalid
@@ -72,17 +72,14 @@ class OtherSnapshots:
                 source, self._stack, prefetch=self._prefetch, origin=self._origin, writable=self._writable
             )
             refuse_invalid(store)
+            refuse_damaged(store)
             if (doubt := too_small(self._origin, store, "nothing was changed")) is not None:
                 raise doubt
             self.copied_bytes += self._need_room(store) * store.chunk_size_bytes
             self._stores.append(store)
 
     def in_use(self) -> OriginSnapshots:
-        """Returns them as what a writer to the origin has to know.
-
-        Raises:
-            DamagedStore: As its name says.
-        """
+        """Returns them as what a writer to the origin has to know."""
         snapshots = OriginSnapshots()
         for store in self._stores:
             writable = PersistentStore(store)

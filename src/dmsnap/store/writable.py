@@ -24,7 +24,7 @@ from dmsnap.store.format import (
 from dmsnap.store.growing_table import GrowingTable
 from dmsnap.store.persistent import Store
 
-__all__ = ["DamagedStore", "PersistentStore"]
+__all__ = ["DamagedStore", "PersistentStore", "refuse_damaged"]
 
 _SOUND = {FindingKind.DUPLICATE, FindingKind.OUTSIDE_ORIGIN}
 """Findings that do not stand in the way of writing."""
@@ -32,6 +32,21 @@ _SOUND = {FindingKind.DUPLICATE, FindingKind.OUTSIDE_ORIGIN}
 
 class DamagedStore(DmsnapError):
     """A store whose records cannot be right must not be added to."""
+
+
+def refuse_damaged(store: Store) -> None:
+    """Does nothing if a store can be added to.
+
+    Raises:
+        DamagedStore: Records point into metadata, outside the device or are otherwise impossible.
+    """
+    for finding in store.findings:
+        if finding.kind not in _SOUND:
+            raise DamagedStore(
+                f"{store.device.name}: damaged, so that nothing must be added: {finding.message}",
+                hint="read what is there: every intact chunk can be exported",
+                device=store.device.name,
+            )
 
 
 class PersistentStore(ExceptionStore):
@@ -50,13 +65,7 @@ class PersistentStore(ExceptionStore):
     """
 
     def __init__(self, store: Store, *, overflow: bool = False, spare_last_slot: bool = False) -> None:
-        refused = [finding for finding in store.findings if finding.kind not in _SOUND]
-        if refused:
-            raise DamagedStore(
-                f"{store.device.name}: damaged, so that nothing must be added: {refused[0].message}",
-                hint="read what is there: every intact chunk can be exported",
-                device=store.device.name,
-            )
+        refuse_damaged(store)
         if store.device.read_only:
             raise ReadOnlyDevice(
                 f"{store.device.name}: opened read-only", hint="open it for writing", device=store.device.name
