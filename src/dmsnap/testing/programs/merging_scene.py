@@ -40,8 +40,7 @@ def merge_scene(stage: Stage) -> None:
         if other.fits_merge(store):
             other.take_merge(store)
         else:
-            other.alive = False
-            stage.do(Suspend("g"), Remove(other.name), Resume("g"))
+            _remove(stage, other)
     _start(stage, store, obstacle)
     if obstacle:
         store.known.clear()
@@ -50,6 +49,8 @@ def merge_scene(stage: Stage) -> None:
             return  # the rest is for who comes next, or for nobody
         _end(stage)
         stage.mend(obstacle)
+        for other in [other for other in stage.alive() if other.short]:  # what it kept for the merge may be used up
+            _remove(stage, other)
         _start(stage, store, None)
     store.emptied()
     stage.do(Flush("g"))
@@ -75,6 +76,12 @@ def _start(stage: Stage, store: Store, obstacle: Obstacle | None) -> None:
         stage.fail(obstacle)
     stage.do(Resume("g"), *gone, WaitMerge("g"), Status("g"))
     store.alive, stage.merging = False, store
+
+
+def _remove(stage: Stage, store: Store) -> None:
+    """Removes a snapshot."""
+    store.alive = False
+    stage.do(Suspend("g"), Remove(store.name), Resume("g"))
 
 
 def _end(stage: Stage) -> None:
