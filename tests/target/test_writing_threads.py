@@ -4,6 +4,7 @@ import random
 import sys
 import time
 from contextlib import ExitStack
+from itertools import count
 
 import pytest
 from writing_devices import in_use, make_store
@@ -39,12 +40,14 @@ class Unsteady(Wrapper):
         super().__init__(device)
         self._rng = random.Random(seed)
         self.failing: Exception | None = None
+        self.fails_from = 1 << 62
+        self._count = count(1)
 
     def _dawdle(self) -> None:
         if self._rng.random() < 0.3:
             time.sleep(self._rng.random() * 1e-3)
-        if self.failing is not None and self._rng.random() < 0.1:
-            raise self.failing
+        if next(self._count) >= self.fails_from or (self.failing is not None and self._rng.random() < 0.1):
+            raise self.failing or IOFailed("from now on")
 
     def _read_into(self, offset, view):
         super()._read_into(offset, view)
@@ -175,15 +178,13 @@ def test_a_snapshot_that_is_lost_under_writers_is_lost_for_all_and_nobody_else_i
 
     def work(number: int) -> None:
         try:
-            for round_ in range(4):
-                go_at(judges[number % 3], number + 10 * round_, requests=15, most=4)
-                if number == 0 and round_ == 0:
-                    failing.failing = IOFailed("now")
+            go_at(judges[number % 3], number, requests=60, most=4)
         except IOFailed:
             assert number % 3 == 1
 
+    failing.fails_from = 60
     in_threads(6, work)
-    failing.failing = None
+    failing.fails_from = 1 << 62
     assert str(snapshots[0].status()) == "Invalid"
     judges[0].write(0, SECTORS)
     assert not open_store(cows[0]).valid
