@@ -107,7 +107,12 @@ class Fails:
         module.command = click.command("fail")(command)  # type: ignore[attr-defined]
         self._monkeypatch.setitem(sys.modules, module.__name__, module)
         self._monkeypatch.setitem(VERBS, "fail", Verb(module.__name__, "Fail"))
-        return main([*options, "fail"])
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            return main([*options, "fail"])
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -156,7 +161,13 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
     assert (process.returncode, process.stderr) == (0, "")
 
 
-def killed_by_itself(number: signal.Signals, before: str = "") -> subprocess.CompletedProcess[str]:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_ends_is_not_interrupted_again(number: signal.Signals) -> None:
+    process = killed_by_itself(signal.SIGINT, after=f"os.kill(os.getpid(), {int(number)})")
+    assert (process.returncode, process.stderr) == (1, "dmsnap: interrupted\n")
+
+
+def killed_by_itself(number: signal.Signals, before: str = "", after: str = "") -> subprocess.CompletedProcess[str]:
     """Runs a verb that sends a signal to itself."""
     code = (
         "import os, signal, sys, click\n"
@@ -166,6 +177,8 @@ def killed_by_itself(number: signal.Signals, before: str = "") -> subprocess.Com
         f"module.command = click.command('die')(lambda: os.kill(os.getpid(), {int(number)}))\n"
         "VERBS['die'] = Verb('suicide', 'Die')\n"
         f"{before}\n"
-        "sys.exit(main(['die']))"
+        "status = main(['die'])\n"
+        f"{after}\n"
+        "sys.exit(status)"
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import click
 
-from dmsnap.cli.group import Invocation, dmsnap
+from dmsnap.cli.group import Interrupted, Invocation, dmsnap
 from dmsnap.cli.text import printable
 from dmsnap.errors import DmsnapError
 
@@ -60,8 +60,18 @@ def _prepare_process() -> None:
             signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
+def _hear_no_more_signals() -> None:
+    """Lets a process that was interrupted end in peace, though Ctrl-C is pressed once more."""
+    with contextlib.suppress(ValueError):  # not the main thread
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 def _end(error: BaseException, *, debug: bool) -> int:
     """Says what went wrong and returns the exit status."""
+    if isinstance(error, KeyboardInterrupt | Interrupted):
+        _hear_no_more_signals()
     if debug:
         import traceback
 
