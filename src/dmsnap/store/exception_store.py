@@ -91,6 +91,8 @@ class ExceptionStore(abc.ABC):
     def record(self, runs: list[NewRun]) -> None:
         """Takes exceptions whose copies are written, in the order of their allocation; `commit` makes them durable.
 
+        A call that was interrupted can be made again.
+
         Raises:
             AreaBeyondDevice: A metadata area would lie outside the device; none of ``runs`` was taken.
         """

@@ -119,16 +119,19 @@ class PersistentStore(ExceptionStore):
 
     def record(self, runs: list[NewRun]) -> None:
         count = sum(run.length for run in runs)
-        self._outstanding -= count
         with self._lock:
+            if self._waiting[-1:] == runs[-1:]:
+                return
             if not self._fits(self._records + count):
+                self._outstanding -= count
                 raise AreaBeyondDevice(
                     f"{self.device.name}: the next metadata area would lie past the end of the COW device",
                     hint="make the COW device a chunk larger or smaller; Linux invalidates the snapshot here",
                     device=self.device.name,
                 )
-            self._waiting.extend(runs)
+            self._waiting += runs  # no calls from here on, so that Ctrl-C comes before or behind all three
             self._records += count
+            self._outstanding -= count
 
     def commit(self) -> bool:
         with self._writing:

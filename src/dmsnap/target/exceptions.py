@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dmsnap.block.contract import BlockDevice, IOFailed, OutOfRoom
@@ -39,13 +39,17 @@ class Pending:
         runs: Where the copies go.
         number: In the order of allocation.
         full_at: The first origin chunk that the store had no room for; None where there was room for all.
-        finished: Whether the copies are written, or given up.
+        thread: Which makes them.
+        written: Whether the copies are written.
+        finished: Whether that is so and they are found, or they were given up.
         failed: Whether they were given up.
     """
 
     runs: list[NewRun]
     number: int
     full_at: int | None
+    thread: int = field(default_factory=threading.get_ident)
+    written: bool = False
     finished: bool = False
     failed: bool = False
 
@@ -125,10 +129,8 @@ class Exceptions:
         Raises:
             AreaBeyondDevice: The metadata has no room, and the snapshot was invalidated.
         """
+        pending.written = True
         with self._lock:
-            for run in pending.runs:  # volatile before it is found, for who looks without the lock
-                self._volatile.update(dict.fromkeys(range(run.origin, run.origin + run.length), pending.number))
-                self._table.add(*run)
             failure = self._finish(pending)
         if failure is not None:
             self.invalidate(failure)
@@ -143,21 +145,47 @@ class Exceptions:
             self.store.give_back(pending.runs)
             self._finish(pending)
 
+    def end_what_was_interrupted(self) -> None:
+        """Ends what this thread has left pending, if an exception such as Ctrl-C came in the middle of it.
+
+        To be called when an exception leaves what began with `reserve`: others would wait for it for ever.
+        """
+        thread = threading.get_ident()
+        failure = None
+        with self._lock:
+            for pending in [each for each in self._in_order if each.thread == thread and not each.finished]:
+                pending.failed = not pending.written
+                failure = self._finish(pending)
+            failure = self._record_in_turn() or failure
+        if failure is not None:
+            self.invalidate(failure)
+
     def _finish(self, pending: Pending) -> AreaBeyondDevice | None:
-        """Ends a pending exception, and records all whose turn has come. Lock: taken."""
-        pending.finished = True
+        """Ends a pending exception, and records all whose turn has come; can be called again. Lock: taken."""
         for run in pending.runs:
-            for chunk in range(run.origin, run.origin + run.length):
-                del self._pending[chunk]
+            chunks = range(run.origin, run.origin + run.length)
+            if not pending.failed:  # volatile before it is found, for who looks without the lock
+                self._volatile.update(dict.fromkeys(chunks, pending.number))
+                for first, stop in self._table.missing(chunks.start, chunks.stop):
+                    self._table.add(first, run.cow + first - run.origin, stop - first)
+            for chunk in chunks:
+                if self._pending.get(chunk) is pending:
+                    del self._pending[chunk]
+        pending.finished = True
+        return self._record_in_turn()
+
+    def _record_in_turn(self) -> AreaBeyondDevice | None:
+        """Records what is finished, up to the first that is not; returns why some of it could not be. Lock: taken."""
         failure = None
         while self._in_order and self._in_order[0].finished:
-            head = self._in_order.popleft()
-            if not head.failed:
+            head = self._in_order[0]
+            if not head.failed and head.number > self._recorded:
                 try:
                     self.store.record(head.runs)
                 except AreaBeyondDevice as error:
                     failure = error
             self._recorded = head.number
+            self._in_order.popleft()
         self._changed.notify_all()
         return failure
 
@@ -222,6 +250,13 @@ class Exceptions:
 
     def _copy_out(self, first: int, stop: int) -> bool:
         """Completes exceptions for all chunks of a range; says whether there is one that may not be durable."""
+        try:
+            return self._copy_out_missing(first, stop)
+        except BaseException:
+            self.end_what_was_interrupted()
+            raise
+
+    def _copy_out_missing(self, first: int, stop: int) -> bool:
         pending = self.reserve(first, stop) if self._table.missing(first, stop) else None
         if pending is None:
             return bool(self._volatile) and any(chunk in self._volatile for chunk in range(first, stop))

@@ -120,6 +120,15 @@ class WritableSnapshot(SnapshotDevice):
         if stop - first == 1 and (copy := self._table.lookup(first)) is not None:
             self._put(first, copy, start, end, data, start)
             return
+        try:
+            self._change_chunks(first, stop, start, end, data)
+        except BaseException:
+            exceptions.end_what_was_interrupted()
+            raise
+
+    def _change_chunks(self, first: int, stop: int, start: int, end: int, data: memoryview | None) -> None:
+        """Does the same where some of the chunks may have no exception."""
+        exceptions = self.exceptions
         pending = exceptions.reserve(first, stop)
         if pending is None:
             self._change_in_place(first, stop, start, end, data)
