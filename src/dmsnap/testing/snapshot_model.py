@@ -93,10 +93,22 @@ class ModelSnapshot:
         return True
 
     def forget_last(self, count: int) -> list[tuple[int, int]]:
-        """Drops the last records, as a merge does, and returns the byte ranges they stand for, the last one first."""
-        gone = [self.chunks.pop() for _ in range(count)]
+        """Drops the last records, as a merge does; returns the byte ranges of its copies, the last one first.
+
+        A range is as long as the records before one another are for chunks before one another, in one area.
+        """
+        ranges: list[tuple[int, int]] = []
         size = self.chunk_bytes
-        return [(chunk * size, min((chunk + 1) * size, len(self.content))) for chunk in gone]
+        while count:
+            end = chunk = self.chunks[-1]
+            while count and self.chunks and self.chunks[-1] == chunk:
+                self.chunks.pop()
+                count -= 1
+                chunk -= 1
+                if len(self.chunks) % self._per_area == 0:
+                    break
+            ranges.append(((chunk + 1) * size, min((end + 1) * size, len(self.content))))
+        return ranges
 
     @property
     def _per_area(self) -> int:
