@@ -20,14 +20,14 @@ from typing import Any
 from dmsnap.testing.programs.devmapper import DeviceMapper, Node
 from dmsnap.testing.programs.language import MAX_REQUEST_SECTORS, device_names, step_from_json
 from dmsnap.testing.programs.pattern import SECTOR_BYTES
-from dmsnap.testing.programs.running import errno_name, run_steps
+from dmsnap.testing.programs.running import Devices, errno_name, run_steps
 
 __all__ = ["main"]
 
 _BLKDISCARD, _BLKZEROOUT = 0x1277, 0x127F
 
 
-class KernelDevices:
+class KernelDevices(Devices):
     """Devices of the kernel: base devices, and what programs put on them."""
 
     def __init__(self) -> None:
