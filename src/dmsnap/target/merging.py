@@ -317,17 +317,27 @@ class MergeDevice(SnapshotDevice):
             number = self._writes.begin(first, stop)
             try:
                 if not self._is_merging(first, stop):
-                    for target, at, begin, finish in self._places(first, stop, start, end):
-                        if data is None:
-                            target.zero(at, finish - begin)
-                        else:
-                            target.write_at(at, data[begin - start : finish - start])
+                    self._change_parts(first, stop, start, end, data)
                     return
             finally:
                 self._writes.end(number)
             with self._changed:
                 while self._is_merging(first, stop):
                     self._changed.wait()
+
+    def _change_parts(self, first: int, stop: int, start: int, end: int, data: memoryview | None) -> None:
+        """Changes each part of a range where it lies, those too that come after one that fails (Linux dm)."""
+        errors = []
+        for target, at, begin, finish in self._places(first, stop, start, end):
+            try:
+                if data is None:
+                    target.zero(at, finish - begin)
+                else:
+                    target.write_at(at, data[begin - start : finish - start])
+            except IOFailed as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _places(self, first: int, stop: int, start: int, end: int) -> Iterator[tuple[BlockDevice, int, int, int]]:
         """Yields where bytes ``start`` to ``end`` lie: device, byte on it, and which of them."""

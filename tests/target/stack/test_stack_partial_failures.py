@@ -37,6 +37,24 @@ def test_so_are_zeros() -> None:
         assert devices["o"].read_at(8192, 512) == bytes(512)
 
 
+def test_a_write_to_a_merge_goes_on_after_a_chunk_that_fails() -> None:
+    devices = disks()
+    with Stack(devices.__getitem__) as stack:
+        stack.create("k", "0 128 linear c 0")
+        merge = stack.create("s", "0 64 snapshot o k P 8")
+        merge.write_at(0, NEW[:4096])
+        stack.load("s", "0 64 snapshot-merge o k P 8")
+        stack.load("k", "0 16 linear c 0\n16 112 error")
+        stack.suspend("s")
+        stack.resume("k")
+        stack.resume("s")
+        while not stack.status("s").endswith("Merge failed"):
+            pass
+        with pytest.raises(IOFailed):
+            merge.write_at(0, NEW[:12288])
+        assert devices["o"].read_at(0, 12288) == CONTENT[:4096] + NEW[:8192]
+
+
 class Counting(Wrapper):
     """A device that counts writes, and says so."""
 
