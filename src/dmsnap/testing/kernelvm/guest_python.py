@@ -10,15 +10,17 @@ from pathlib import Path
 __all__ = ["GUEST_MODULES", "guest_python_files"]
 
 GUEST_MODULES = (
-    *("__future__", "contextlib", "errno", "fcntl", "json", "mmap", "os", "re"),
+    *("__future__", "collections.abc", "contextlib", "errno", "fcntl", "json", "mmap", "os", "re"),
     *("struct", "time", "typing", "zipimport", "zlib"),
 )
 """Modules of the standard library that a program in the guest may import, with all they import themselves."""
 
 _LIST_FILES = """
-import {modules}, sys
-for module in sys.modules.values():
-    for path in (getattr(module, "__file__", None), getattr(module, "__cached__", None)):
+import {modules}, os, sys
+library = os.path.dirname(os.__file__)
+for name, module in list(sys.modules.items()):
+    by_name = os.path.join(library, *name.split(".")) + ".py"  # some frozen modules go by another's name
+    for path in (getattr(module, "__file__", None), getattr(module, "__cached__", None), by_name):
         if path:
             print(path)
 """

@@ -15,17 +15,18 @@ def fault_scene(stage: Stage) -> None:
     alive = stage.alive()
     if stage.merging or not alive:
         return
+    # Whole chunks fail: ours reads and writes less of a chunk than the kernel, so of one that fails in part it need not
+    # notice. And never a header: the kernel tries once to mark it invalid, ours until it can.
     dice = stage.dice
     mapped = [store for store in alive if store.mapped]
     if mapped and dice.chance(0.7):
-        # Whole chunks, as ours writes less of the metadata than the kernel; and never the header: the kernel tries once
-        # to mark it invalid, ours until it can.
         store = dice.pick(mapped)
         device, below, size = f"k{store.number}", store.cow, store.sectors
         chunk = first = store.chunk
         stage.timely = True
     else:
-        device, below, size, chunk, first = "r", "o", stage.origin, 1, 0
+        device, below, size, first = "r", "o", stage.origin, 0
+        chunk = max(store.chunk for store in stage.stores)
     sector = dice.pick((first, dice.between(first, first + 64), dice.between(first, size)))
     sector -= sector % chunk
     if sector >= size:
