@@ -150,13 +150,13 @@ def cleared_before_the_origin_is_flushed(patch: Patch) -> None:
 
 
 def cleared_before_copied(patch: Patch) -> None:
-    copy, clear = MergeDevice._copy, MergeDevice._clear
+    merge, clear = MergeDevice._merge, MergeDevice._clear
 
     def cleared(self: Any, runs: Any, *rest: Any) -> Any:
         clear(self, runs)
-        return copy(self, runs, *rest)
+        return merge(self, runs, *rest)
 
-    patch.setattr(MergeDevice, "_copy", cleared)
+    patch.setattr(MergeDevice, "_merge", cleared)
     patch.setattr(MergeDevice, "_clear", lambda self, merged: self.origin.flush())
 
 

@@ -170,6 +170,16 @@ class BlockDevice(ABC):
         started = iter(self._start_reads([request for request in requests if request[1]]))
         return [next(started) if view else COMPLETED for _, view in requests]
 
+    def prefetch(self, offset: int, length: int) -> None:
+        """Says that a range is to be read soon, in whatever order: a hint, which a device may ignore.
+
+        A device behind a cache begins to read it, in its own order, into that cache; nothing waits for it, and what
+        fails is for the read itself to say. Errors otherwise as `read_into`.
+        """
+        self._check(offset, length)
+        if length:
+            self._prefetch(offset, length)
+
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def write_at(self, offset: int, data: bytes | bytearray | memoryview, *, fua: bool = False) -> None:
@@ -281,6 +291,9 @@ class BlockDevice(ABC):
             else:
                 completions.append(COMPLETED)
         return completions
+
+    def _prefetch(self, offset: int, length: int) -> None:  # noqa: ARG002 - a device may ignore it
+        return
 
     @abstractmethod
     def _write_at(self, offset: int, view: memoryview) -> None: ...

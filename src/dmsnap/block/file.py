@@ -16,7 +16,7 @@ from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BlockDevice, Extent, ExtentKind, IOFailed, OutOfRoom, ReadRequest, WriteRequest
 from dmsnap.block.extents import joined
 from dmsnap.block.medium import logical_block_size, medium_size, open_medium, printable
-from dmsnap.block.positioned import preadv, punch_hole, pwrite, pwrite_durably, start_writeback
+from dmsnap.block.positioned import preadv, punch_hole, pwrite, pwrite_durably, start_reading, start_writeback
 from dmsnap.block.readers import ReaderThreads, StartedRead
 
 __all__ = ["FileDevice"]
@@ -176,6 +176,9 @@ class FileDevice(BlockDevice):
         if waiting:
             self._readers.start(waiting)
         return completions
+
+    def _prefetch(self, offset: int, length: int) -> None:
+        start_reading(self._fd, offset, length)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

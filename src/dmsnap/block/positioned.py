@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 
-__all__ = ["preadv", "punch_hole", "pwrite", "pwrite_durably", "start_writeback"]
+__all__ = ["preadv", "punch_hole", "pwrite", "pwrite_durably", "start_reading", "start_writeback"]
 
 # linux/falloc.h
 FALLOC_FL_KEEP_SIZE = 0x01
 FALLOC_FL_PUNCH_HOLE = 0x02
 # linux/fs.h
 SYNC_FILE_RANGE_WRITE = 0x02
+
+_ADVISED_BYTES = 128 << 10
+"""Linux reads no more than the device's readahead for one call, which is 128 KiB unless it was set (mm/readahead.c)."""
 
 _seek_lock = threading.Lock()
 
@@ -104,6 +108,19 @@ def punch_hole(fd: int, offset: int, length: int) -> bool:
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number))
     return True
+
+
+def start_reading(fd: int, offset: int, length: int) -> None:
+    """Asks the system to read a range into the page cache, and does not wait for it: a hint.
+
+    Nothing happens where the system has no posix_fadvise(2), or the filesystem no use for it.
+    """
+    advise = getattr(os, "posix_fadvise", None)
+    if advise is None:
+        return
+    for start in range(offset, offset + length, _ADVISED_BYTES):
+        with contextlib.suppress(OSError):
+            advise(fd, start, min(_ADVISED_BYTES, offset + length - start), os.POSIX_FADV_WILLNEED)
 
 
 def start_writeback(fd: int, offset: int, length: int) -> None:

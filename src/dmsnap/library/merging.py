@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +21,7 @@ from dmsnap.transfer.raw import Progress
 
 __all__ = ["MergeResult", "merge"]
 
-_STEP_BYTES = 1 << 30
+_MOST_STEP_BYTES = 1 << 30
 """What shares a flush: the medium takes scattered chunks far faster when it gets all of them at once."""
 
 
@@ -87,7 +88,7 @@ def merge(
             same call goes on; `OtherSnapshotLost`, with everything merged.
     """
     with ExitStack() as stack:
-        pace = Pace(max_rate_bytes, _STEP_BYTES)
+        pace = Pace(max_rate_bytes, _step_bytes())
         below, store = open_origin_and_store(
             cow, origin, stack, prefetch=prefetch, write_cow=not dry_run, write_origin=not dry_run
         )
@@ -119,6 +120,15 @@ def merge(
                 pace.copied(step.copied_bytes)
         kept.refuse_losses()
         return replace(planned, status=str(device.status()))
+
+
+def _step_bytes() -> int:
+    """What to merge in one step; the page cache is to hold all of it, so that the COW device is read in its order."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on this system
+        return _MOST_STEP_BYTES
+    return min(_MOST_STEP_BYTES, memory // 4)
 
 
 def _refuse(origin: BlockDevice, store: Store, warn: Warn | None) -> None:

@@ -4,28 +4,28 @@ Source: Linux dm-snapshot (target snapshot-merge). Exceptions are merged from th
 chunk of the origin is overwritten, the other snapshots get copies of it; before a record is cleared, what was merged is
 durable on the origin. So a merge can be stopped anywhere, by a crash too, and begun again, here or in a kernel.
 
-The kernel merges one run of chunks at a time, with two flushes each. Here many records make one step: the copies go in
-the kernel's order, and the flushes are shared. Where a copy fails the step ends before it, as the kernel's merge does.
+The kernel merges one run of chunks at a time, with two flushes each. Here many records make one step, and share its
+flushes. Where a copy fails the step ends before it, as the kernel's merge does.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dmsnap.block.contract import BlockDevice, IOFailed, ReadRequest
-from dmsnap.errors import DmsnapError
+from dmsnap.block.contract import BlockDevice, IOFailed
 from dmsnap.store.areas import Records
 from dmsnap.store.finding import FindingKind
 from dmsnap.store.format import exceptions_per_area
 from dmsnap.store.runs import Runs, expand
 from dmsnap.store.writable import PersistentStore
+from dmsnap.target.merge_copying import Copies, CopyProgress, MergeFailed, RunCopier
 from dmsnap.target.origin import OriginDevice, OriginSnapshots
-from dmsnap.target.snapshot import SnapshotDevice, refuse_invalid, wait_for
+from dmsnap.target.snapshot import SnapshotDevice, refuse_invalid
 from dmsnap.target.status import Status
 from dmsnap.target.tracking import ChunkTracker
 
@@ -33,15 +33,6 @@ __all__ = ["DEFAULT_STEP_BYTES", "MergeDevice", "MergeFailed", "MergeStep"]
 
 DEFAULT_STEP_BYTES = 4 << 20
 """What one step merges, unless told otherwise: long enough to share the flushes, short enough to wait for."""
-
-MEMORY_BYTES = 16 << 20
-"""How much is read before it is written."""
-
-_READ_BYTES = 1 << 20
-
-
-class MergeFailed(IOFailed):
-    """The merge stopped at an error. What was merged is merged; the rest is still in the store."""
 
 
 class MergeStep(NamedTuple):
@@ -94,7 +85,7 @@ class MergeDevice(SnapshotDevice):
         self._merging: frozenset[int] = frozenset()
         self._changed = threading.Condition()
         self._writes = ChunkTracker()
-        self._memory = bytearray()  # for the copies of a step
+        self._copier = RunCopier(self._cow, origin, name)
         self._doubles = any(finding.kind is FindingKind.DUPLICATE for finding in store.findings)
 
     def status(self) -> Status:
@@ -112,7 +103,7 @@ class MergeDevice(SnapshotDevice):
         most_bytes: int = DEFAULT_STEP_BYTES,
         *,
         in_order: bool = True,
-        progress: Callable[[int], object] | None = None,
+        progress: CopyProgress | None = None,
     ) -> MergeStep:
         """Merges the last exceptions, and returns when that is durable. For one thread at a time.
 
@@ -137,18 +128,27 @@ class MergeDevice(SnapshotDevice):
             return MergeStep(0, 0)
         try:
             self._begin(runs)
-            copied, failure = self._copy(runs, in_order, progress)
-            merged = Runs(*(column[:copied] for column in runs))
-            written = int(self._bytes_of(merged).sum())
-            if copied:
-                self._clear(merged)
+            return self._merge(runs, in_order, progress)
+        except MergeFailed:
+            self.failed = True
+            raise
         finally:
             with self._changed:
                 self._merging = frozenset()
                 self._changed.notify_all()
+
+    def _merge(self, runs: Runs, in_order: bool, progress: CopyProgress | None) -> MergeStep:
+        shift, to_copy = self._shift, self._bytes_of(runs)
+        copies = Copies(runs.origin << shift, runs.cow << shift, runs.length << shift, to_copy)
+        count, failure = len(runs.origin), None
+        if in_order or not self._copier.upwards(copies, progress):
+            count, failure = self._copier.in_order(copies, progress)
+        merged = Runs(*(column[:count] for column in runs))
+        if count:
+            self._clear(merged)
         if failure is not None:
             raise failure
-        return MergeStep(int(merged.length.sum()), written)
+        return MergeStep(int(merged.length.sum()), int(to_copy[:count].sum()))
 
     def _last_runs(self, most_bytes: int, in_order: bool) -> Runs:
         """The runs that the next step is to merge, the last one first.
@@ -161,7 +161,8 @@ class MergeDevice(SnapshotDevice):
         try:
             areas = self._store.last_records(wanted)
         except IOFailed as error:
-            raise self._failure("Read error in exception store", error) from error
+            self.failed = True
+            raise self._copier.failure("Read error in exception store", error) from error
         runs = _runs_downwards(areas, single=self._doubles)
         if not in_order:
             return runs
@@ -195,113 +196,17 @@ class MergeDevice(SnapshotDevice):
         copies = [self._table.lookup(chunk) for chunk in runs.origin.tolist()]
         return np.array([copy == cow for copy, cow in zip(copies, runs.cow.tolist(), strict=True)], np.bool_)
 
-    def _copy(
-        self, runs: Runs, in_order: bool, progress: Callable[[int], object] | None
-    ) -> tuple[int, MergeFailed | None]:
-        """Copies runs; returns how many of the first are copied, and what stopped it."""
-        ends = np.cumsum(runs.length) << self._shift
-        done = 0
-        while done < len(ends):
-            copied = int(ends[done - 1]) if done else 0
-            stop = max(done + 1, int(np.searchsorted(ends, copied + MEMORY_BYTES, side="right")))
-            batch = Runs(*(column[done:stop] for column in runs))
-            if not self._copy_at_once(batch, in_order):
-                one_by_one = zip(batch.origin.tolist(), batch.cow.tolist(), self._bytes_of(batch).tolist(), strict=True)
-                for number, (chunk, copy, length) in enumerate(one_by_one, done):
-                    try:
-                        self._copy_run(chunk << self._shift, copy << self._shift, length)
-                    except MergeFailed as failure:
-                        return number, failure
-            done = stop
-            if progress is not None:
-                progress(int(ends[done - 1]))
-        return done, None
-
-    def _copy_at_once(self, runs: Runs, in_order: bool) -> bool:
-        """Reads copies into memory, then writes them all.
-
-        Returns:
-            False where that needs too much memory, or something failed: then each has to be copied by itself.
-        """
-        upwards = np.argsort(runs.cow)
-        lengths = runs.length << self._shift
-        places = np.empty(len(upwards), np.int64)  # of each run's copy in memory, in the order of the COW device
-        places[upwards] = np.cumsum(lengths[upwards]) - lengths[upwards]
-        needed = int(lengths.sum())
-        if needed > MEMORY_BYTES:
-            return False
-        if len(self._memory) < needed:
-            self._memory = bytearray(needed)
-        memory = memoryview(self._memory)
-        order = slice(None) if in_order else np.argsort(runs.origin)
-        columns = (places, runs.origin << self._shift, self._bytes_of(runs))
-        requests = [
-            (start, memory[place : place + length])
-            for place, start, length in zip(*(column[order].tolist() for column in columns), strict=True)
-            if length
-        ]
-        try:
-            reads = self._cow.start_reads(list(self._reads(runs, upwards, memory)))
-            wait_for(reads)  # all of them: none may come into the memory of another step
-            if any(read.error is not None for read in reads):
-                return False
-            self.origin.write_many(requests)
-        except DmsnapError:
-            return False
-        except BaseException:
-            self._memory = bytearray()  # reads may still come into what there was
-            raise
-        return True
-
-    def _reads(self, runs: Runs, upwards: npt.NDArray[np.intp], memory: memoryview) -> Iterator[ReadRequest]:
-        """Yields reads of all copies into memory, one after another; what lies together is read together."""
-        cow, length = runs.cow[upwards], runs.length[upwards]
-        ends = np.flatnonzero(cow[1:] != cow[:-1] + length[:-1]) + 1
-        firsts = np.concatenate(([0], ends))
-        totals = np.add.reduceat(length, firsts)
-        at = 0
-        for first, total in zip(cow[firsts].tolist(), totals.tolist(), strict=True):
-            start, end = first << self._shift, (first + total) << self._shift
-            for position in range(start, end, _READ_BYTES):
-                size = min(_READ_BYTES, end - position)
-                yield position, memory[at : at + size]
-                at += size
-
-    def _copy_run(self, start: int, at: int, length: int) -> None:
-        """Copies one run from byte ``at`` of the COW device to byte ``start`` of the origin."""
-        for done in range(0, length, _READ_BYTES):
-            size = min(_READ_BYTES, length - done)
-            try:
-                piece = self._cow.read_at(at + done, size)
-            except DmsnapError as error:
-                raise self._failure("Read error", error) from error
-            try:
-                self.origin.write_at(start + done, piece)
-            except DmsnapError as error:
-                raise self._failure("Write error", error) from error
-
     def _clear(self, merged: Runs) -> None:
         """Forgets exceptions whose content is on the origin, once that is durable."""
-        try:
-            self.origin.flush()
-        except IOFailed as error:
-            raise self._failure("Flush after merge failed", error) from error
+        self._copier.flush_origin()
         counted = self._counts(merged)
         try:
             self._store.clear_last(int(merged.length.sum()))
         except IOFailed as error:
-            raise self._failure("Write error in exception store", error) from error
+            raise self._copier.failure("Write error in exception store", error) from error
         merged = Runs(*(column[counted] for column in merged))
         chunks = expand(merged.origin, merged.length).astype(np.uint64)
         self._store.table.remove_many(np.unique(chunks) if self._doubles else chunks)
-
-    def _failure(self, words: str, error: DmsnapError) -> MergeFailed:
-        self.failed = True
-        return MergeFailed(
-            f"{self.name}: {words}: shutting down merge: {error.message}",
-            hint=error.hint or "mend what failed and merge again: nothing is lost",
-            device=self.name,
-        )
 
     # -- reading and writing meanwhile --------------------------------------------------------------------------------
 

@@ -256,6 +256,16 @@ class DeviceContract(ABC):
                     if extent.kind is ExtentKind.HOLE:
                         assert not any(device.read_at(extent.offset, extent.length)), extent
 
+    def test_a_prefetch_changes_nothing_and_what_is_outside_is_refused(self) -> None:
+        with self.make(CONTENT) as device:
+            block = device.logical_block_size_bytes
+            for offset, length in ((0, SIZE), (block, 3 * block), (SIZE, 0)):
+                device.prefetch(offset, length)
+            assert device.read_at(0, SIZE) == CONTENT
+            for offset, length in ((SIZE, block), (0, SIZE + block), (-block, block), (0, -block)):
+                with refused(BadRequest):
+                    device.prefetch(offset, length)
+
     def test_an_empty_range_has_no_extents(self) -> None:
         with self.make(CONTENT) as device:
             assert list(device.extents(SIZE, 0)) == []
@@ -322,6 +332,7 @@ class DeviceContract(ABC):
             lambda: device.read_into(0, bytearray(block)),
             lambda: device.start_reads([(0, memoryview(bytearray(block)))]),
             lambda: device.extents(0, block),
+            lambda: device.prefetch(0, block),
             device.flush,
         ]
         if not device.read_only:

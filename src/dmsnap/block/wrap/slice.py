@@ -34,6 +34,9 @@ class SliceDevice(Wrapper):
     def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
         return self.device._start_reads([(self._offset + offset, view) for offset, view in requests])
 
+    def _prefetch(self, offset: int, length: int) -> None:
+        self.device._prefetch(self._offset + offset, length)
+
     def _write_at(self, offset: int, view: memoryview) -> None:
         self.device._write_at(self._offset + offset, view)
 

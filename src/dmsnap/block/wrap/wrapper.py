@@ -36,6 +36,9 @@ class Wrapper(BlockDevice):
     def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
         return self.device._start_reads(requests)
 
+    def _prefetch(self, offset: int, length: int) -> None:
+        self.device._prefetch(offset, length)
+
     def _write_at(self, offset: int, view: memoryview) -> None:
         self.device._write_at(offset, view)
 
