@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from time import perf_counter
 from typing import NamedTuple, NoReturn, Self
 
 from dmsnap.block.completion import COMPLETED, Completion
@@ -259,6 +260,10 @@ class BlockDevice(ABC):
         """
         self._check(offset, length)
         return self._extents(offset, length) if length else iter(())
+
+    def clock(self) -> float:
+        """Seconds, since whenever: the time that requests take passes on this clock. A model of a disk has its own."""
+        return perf_counter()
 
     def close(self) -> None:
         """Waits for started reads and lets go of the medium; a second call does nothing.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
+    from dmsnap.block.completion import Completion
     from dmsnap.bufio.client import BufioClient
 
 __all__ = ["DIRTY", "READING", "WRITING", "Buffer"]
@@ -42,6 +44,7 @@ class Buffer:
         "dirty_end",
         "dirty_start",
         "holds",
+        "pending",
         "read_error",
         "referenced",
         "state",
@@ -64,6 +67,7 @@ class Buffer:
         self.read_error: Exception | None = None
         self.write_error: Exception | None = None
         self.changed: threading.Condition | None = None  # made by the first thread that waits for I/O
+        self.pending: Completion | None = None  # of the read, where it did not end at once
 
     def __enter__(self) -> Self:
         return self
@@ -78,9 +82,21 @@ class Buffer:
         return f"<Buffer block={self.block} holds={self.holds} {'|'.join(bits) or 'clean'}>"
 
     def wait_while(self, bits: int, lock: threading.Lock) -> None:
-        """Waits until no bit of ``bits`` is set. Called and returns with ``lock``, the client's, taken."""
+        """Waits until no bit of ``bits`` is set. Called and returns with ``lock``, the client's, taken.
+
+        For a started read it waits at the device, where time may be simulated, and then for the client to know.
+        """
         if self.state & bits and self.changed is None:
             self.changed = threading.Condition(lock)
         while self.state & bits:
-            assert self.changed is not None
-            self.changed.wait()
+            read = self.pending
+            if read is None or read.done or not self.state & bits & READING:
+                assert self.changed is not None
+                self.changed.wait()
+                continue
+            lock.release()
+            try:
+                with contextlib.suppress(Exception):  # it is in `read_error` for whoever holds the buffer
+                    read.wait()
+            finally:
+                lock.acquire()

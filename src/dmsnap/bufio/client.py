@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
-from time import perf_counter
 from typing import Any, Final, Self
 
 from dmsnap.block.contract import SECTOR_BYTES, BadRequest, BlockDevice
@@ -124,7 +123,7 @@ class BufioClient:
                 buffer.unread = False
                 self._counters.hits += 1
                 if self._trace is not None:
-                    self._trace(perf_counter(), "hit", block)
+                    self._trace(self.device.clock(), "hit", block)
                 return buffer
         return self._reader.obtain(block, READING, priority)
 
@@ -144,7 +143,7 @@ class BufioClient:
             buffer.unread = False
             self._counters.hits += 1
             if self._trace is not None:
-                self._trace(perf_counter(), "hit", block)
+                self._trace(self.device.clock(), "hit", block)
             if buffer.read_error is not None:
                 self._state.refuse(buffer)
             return buffer

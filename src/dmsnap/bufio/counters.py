@@ -8,7 +8,7 @@ from dataclasses import dataclass
 __all__ = ["Counters", "Trace"]
 
 Trace = Callable[[float, str, int], object]
-"""Hears ``(time, event, block)``, the time from `time.perf_counter`.
+"""Hears ``(time, event, block)``, the time of the device's `BlockDevice.clock`.
 
 It is called with the client's lock taken, maybe from a thread of the device: it must be quick, must not raise and must
 not call the client. Events: ``hit``, ``wait`` (a hit on a pending read), ``miss`` (a read starts), ``new``,

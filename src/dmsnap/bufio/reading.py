@@ -242,6 +242,7 @@ class Reader:
                 elif completion.done:
                     self._end_read(buffer, completion.error)
                 else:
+                    buffer.pending = completion
                     pending.append((buffer, completion))
             state.counters.in_flight -= at_hand
         for buffer, completion in pending:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from time import perf_counter
 from typing import NoReturn
 
 from dmsnap.block.contract import SECTOR_BYTES, BadRequest, BlockDevice
@@ -78,7 +77,7 @@ class ClientState:
     def note(self, event: str, block: int) -> None:
         """Tells the trace of an event."""
         if self.trace is not None:
-            self.trace(perf_counter(), event, block)
+            self.trace(self.device.clock(), event, block)
 
     def unhold(self, buffer: Buffer) -> None:
         """Ends one hold; the last one drops an idle buffer with an error, so that a later read tries again."""

@@ -30,6 +30,9 @@ class Wrapper(BlockDevice):
     def size_bytes(self) -> int:
         return self.device.size_bytes
 
+    def clock(self) -> float:
+        return self.device.clock()
+
     def _read_into(self, offset: int, view: memoryview) -> None:
         self.device._read_into(offset, view)
 
