@@ -7,5 +7,6 @@ from hypothesis import settings
 settings.register_profile("dmsnap", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("dmsnap")
 
-# Whoever starts the tests in the background of a script has them ignore Ctrl-C, and so would the programs they start.
+# Whoever starts the tests in the background has them ignore these, and so would the programs they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
