@@ -70,10 +70,10 @@ def test_auto_goes_on_growing_while_reads_run_side_by_side():
     assert asked_by_auto(lambda window: 0.05)[0] == AutoPrefetch.MOST
 
 
-def test_auto_asks_for_twice_what_a_device_has_under_way():
+def test_auto_asks_for_a_few_times_what_a_device_has_under_way():
     for under_way in (20, 50, 90):
         _, last = asked_by_auto(lambda window, under_way=under_way: 0.001 * max(1, window / under_way))
-        assert under_way <= last <= 2.2 * under_way + AutoPrefetch.STEADY
+        assert under_way <= last <= 3.2 * under_way + AutoPrefetch.STEADY
 
 
 def test_auto_stays_small_where_reads_come_one_after_another():
