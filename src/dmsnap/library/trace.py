@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
-from dmsnap.block.medium import printable
-from dmsnap.errors import DmsnapError
 from dmsnap.store.load_trace import MOST_EVENTS, LoadTrace
 
-__all__ = ["BadTraceFile", "Trace", "check_trace_file"]
-
-VIEWER_SUFFIX = ".perfetto.json"
-PICTURE_SUFFIXES = (".svg", ".png")
-
-
-class BadTraceFile(DmsnapError, ValueError):
-    """A name that does not say how a trace is to be written."""
+__all__ = ["Trace"]
 
 
 class Trace:
@@ -52,21 +42,13 @@ class Trace:
             DmsnapError: Another name (`BadTraceFile`); the file cannot be written; matplotlib is not installed.
         """
         from dmsnap.library import trace_json, trace_plot
+        from dmsnap.library.trace_file import check_trace_file, is_for_viewer, is_picture
 
         name = os.fspath(path)
         check_trace_file(name)
-        if name.lower().endswith(PICTURE_SUFFIXES):
+        if is_picture(name):
             trace_plot.draw(self.loads, name)
-        elif name.lower().endswith(VIEWER_SUFFIX):
+        elif is_for_viewer(name):
             trace_json.write_for_viewer(self.loads, name)
         else:
             trace_json.write(self.loads, name)
-
-
-def check_trace_file(path: str | os.PathLike[str]) -> None:
-    """Does nothing if `Trace.save` can be expected to work: asked before the load.
-
-    Raises:
-        DmsnapError: As `Trace.save`.
-    """
-    name = os.fspath(path)

@@ -1,4 +1,4 @@
-"""A record of one load: when each area was asked for, when it arrived, when it was used, and what the loader waited for.
+"""A record of one load: when each area was asked for, arrived and was used, and what the loader waited for.
 
 It listens to the bufio client that loading uses (`dmsnap.bufio.Trace`), on the clock of the store's device: of a
 simulated device it holds simulated times. Events are kept in arrays, 17 bytes each, and only so many of them.
@@ -21,7 +21,20 @@ __all__ = ["MOST_EVENTS", "LoadEvent", "LoadTrace"]
 MOST_EVENTS = 1 << 20
 """Events that a load keeps unless told otherwise: some 260,000 areas, in 17 MiB."""
 
-_EVENTS = ("prefetch", "miss", "arrived", "wait", "hit", "release", "forget", "evict", "drop", "new", "write", "written")
+_EVENTS = (
+    "prefetch",
+    "miss",
+    "arrived",
+    "wait",
+    "hit",
+    "release",
+    "forget",
+    "evict",
+    "drop",
+    "new",
+    "write",
+    "written",
+)
 _CODES = {name: code for code, name in enumerate(_EVENTS)}
 
 
