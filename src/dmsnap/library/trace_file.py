@@ -18,7 +18,7 @@ from dmsnap.transfer.media import overlapping
 from dmsnap.transfer.raw import OutputIsInput, OutputIsStore
 from dmsnap.transfer.whole_file import CannotWrite
 
-__all__ = ["BadTraceFile", "check_trace_file", "is_for_viewer", "is_picture", "whole_text"]
+__all__ = ["BadTraceFile", "check_trace_file", "check_trace_name", "is_for_viewer", "is_picture", "whole_text"]
 
 
 class BadTraceFile(DmsnapError, ValueError):
@@ -33,6 +33,16 @@ def is_picture(path: str) -> bool:
 def is_for_viewer(path: str) -> bool:
     """Whether a name asks for the format of trace viewers."""
     return path.lower().endswith(".perfetto.json")
+
+
+def check_trace_name(path: str) -> None:
+    """Does nothing if a name says how the trace is to be written; else raises `BadTraceFile`."""
+    if not is_picture(path) and not path.lower().endswith(".json"):
+        raise BadTraceFile(
+            f"{printable(path)}: not the name of a trace",
+            hint="end it with .json, or with .svg or .png for a picture, or .perfetto.json for a trace viewer",
+            path=path,
+        )
 
 
 def check_trace_file(path: str, beside: Iterable[Source] = ()) -> None:
@@ -50,12 +60,7 @@ def check_trace_file(path: str, beside: Iterable[Source] = ()) -> None:
         NoMatplotlib: A picture is wanted, and what draws it is not installed.
     """
     shown = printable(path)
-    if not is_picture(path) and not path.lower().endswith(".json"):
-        raise BadTraceFile(
-            f"{shown}: not the name of a trace",
-            hint="end it with .json, or with .svg or .png for a picture, or .perfetto.json for a trace viewer",
-            path=path,
-        )
+    check_trace_name(path)
     for source in beside:
         if _is_one(path, path_of(source) if isinstance(source, BlockDevice) else os.fspath(source)):
             raise OutputIsInput(

@@ -5,8 +5,9 @@ A store of many areas is thinned out: its picture shows all of the time, and of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from dmsnap.block.medium import printable
@@ -26,9 +27,29 @@ MOST_STEPS = 1500
 """Moments drawn of a load, which is about one a pixel."""
 MOST_NAME = 44
 
-UNDER_WAY, KEPT, WAITS, WASTED, HEADER = COLOURS[0], "#b8dcf2", COLOURS[1], "#a9a9a9", COLOURS[2]
+HEADER, AHEAD, KEPT, WAITS, WASTED, EVICTED, FAILED = (
+    "reads the header",
+    "read ahead: under way",
+    "there, not used yet",
+    "the loader waits",
+    "read for nothing",
+    "evicted",
+    "failed",
+)
+_COLOURS = {
+    HEADER: COLOURS[2],
+    AHEAD: COLOURS[0],
+    KEPT: "#b8dcf2",
+    WAITS: COLOURS[1],
+    WASTED: "#a9a9a9",
+    EVICTED: INK,
+    FAILED: INK,
+}
+"""What is drawn in which colour, in the order in which to explain it."""
 _HEIGHTS = (6.0, 0.55, 1.5)
 _Span = tuple[float, float]
+_Bar = tuple[float, float, float]
+"""Where on the y axis, from when, to when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +85,11 @@ def draw(loads: Sequence[LoadTrace], path: str) -> None:
         for number, load in enumerate(shown):
             areas, loader, in_flight = axes[3 * number : 3 * number + 3]
             if number:
-                heading = f"{_title(load)}\n{_subtitle(load)}"
-                areas.set_title(heading, loc="left", fontsize=10.5, color=INK, parse_math=False)
+                _head(areas, load)
             _draw_areas(areas, load, per_second)
             _draw_loader(loader, load, per_second)
             _draw_in_flight(in_flight, load, per_second)
+        axes[0].figure.align_ylabels(axes)  # type: ignore[union-attr]
         more = f"; {_count(len(loads) - len(shown), 'more load')} not shown" if len(loads) > len(shown) else ""
         axes[-1].set_xlabel(f"time since the load began ({unit}){more}")
         axes[-1].set_xlim(0, end * per_second * 1.01 or 1)
@@ -79,9 +100,20 @@ def _explain_colours(axes: Sequence[Axes]) -> None:
     """Says below the picture what its colours mean, where they can hide nothing."""
     found = [each.get_legend_handles_labels() for each in axes]
     keys = {label: handle for handles, labels in found for handle, label in zip(handles, labels, strict=True)}
+    keys = {label: keys[label] for label in _COLOURS if label in keys}
     figure = axes[0].get_figure(root=True)
     if keys and figure is not None:
-        figure.legend(list(keys.values()), list(keys), loc="outside lower center", ncols=3, frameon=False, fontsize=10)
+        columns = len(keys) if len(keys) <= 4 else -(-len(keys) // 2)
+        figure.legend(
+            list(keys.values()), list(keys), loc="outside lower center", ncols=columns, frameon=False, fontsize=10
+        )
+
+
+def _head(axes: Axes, load: _Load) -> None:
+    """Says which load follows, as the picture's own title does of the first."""
+    axes.set_title(_title(load), loc="left", fontsize=13, fontweight="bold", color=INK, pad=22, parse_math=False)
+    above = {"xy": (0, 1), "xycoords": "axes fraction", "xytext": (0, 7), "textcoords": "offset points"}
+    axes.annotate(_subtitle(load), **above, fontsize=10, color=FAINT, parse_math=False)  # type: ignore[arg-type]
 
 
 def _title(load: _Load) -> str:
@@ -95,6 +127,8 @@ def _subtitle(load: _Load) -> str:
     used = len({read.area for read in reads if read.used is not None})
     text = f"{_count(used, 'area')} of {_size_text(trace.chunk_size_bytes)}" if trace.chunk_size_bytes else "no areas"
     text += f" in {seconds_text(load.end)}; the loader waited {seconds_text(waited_seconds(trace, reads))} for them"
+    if trace.counters.prefetch_wasted:
+        text += f"; {_count(trace.counters.prefetch_wasted, 'read')} for nothing"
     step = _every(reads)
     if step > 1:
         text += f"; one in {step} is drawn"
@@ -106,42 +140,45 @@ def _subtitle(load: _Load) -> str:
 
 
 def _draw_areas(axes: Axes, load: _Load, per_second: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     step = _every(load.reads)
-    reads = load.reads[::step]
-    per_area = max(1, load.trace.chunk_size_bytes // max(1, load.trace.block_size_bytes))
-    height = 0.8 * step / per_area if step == 1 else step / per_area
-    bars: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
-
-    def bar(colour: str, label: str, y: float, began: float, ended: float) -> None:
-        bars.setdefault((colour, label), []).append((y, began * per_second, ended * per_second))
-
-    marks: dict[str, list[tuple[float, float]]] = {}
-    for read in reads:
+    per_area = load.trace.chunk_size_bytes // load.trace.block_size_bytes if load.reads else 1
+    bars: dict[str, list[_Bar]] = {}
+    for read in load.reads[::step]:
         y = read.area + read.block % per_area / per_area
-        arrived = load.end if read.arrived is None else read.arrived
-        if read.wanted is None and load.trace.error is None:
-            bar(WASTED, "read ahead for nothing", y, read.started, arrived)
-        elif read.ahead:
-            bar(UNDER_WAY, "read ahead, under way", y, read.started, arrived)
+        for label, began, ended in _phases(read, load):
+            bars.setdefault(label, []).append((y, began * per_second, ended * per_second))
+    for label, places in bars.items():
+        if label in (EVICTED, FAILED):
+            points = [(began, y) for y, began, _ in places]
+            axes.plot(*zip(*points, strict=True), "x" if label == EVICTED else "X", color=INK, label=label, zorder=4)
         else:
-            bar(WAITS, "read when wanted; the loader waits", y, read.started, arrived)
-        if read.used is not None and read.used > arrived:
-            bar(KEPT, "there, to be used", y, arrived, read.used)
-        if read.evicted is not None:
-            marks.setdefault("evicted", []).append((read.evicted * per_second, y))
-        if read.failed:
-            marks.setdefault("failed", []).append((arrived * per_second, y))
-    for (colour, label), places in bars.items():
-        _bars(axes, places, height, colour, label)
-    for label, points in marks.items():
-        axes.plot(*zip(*points, strict=True), "x" if label == "evicted" else "X", color=INK, label=label, zorder=4)
+            _draw_bars(axes, places, (0.8 if step == 1 else step) / per_area, label)
     axes.margins(y=0.03)
     axes.autoscale_view()
     axes.set_ylabel("area")
-    axes.yaxis.get_major_locator().set_params(integer=True)
-    if not reads:
+    axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
+    if not load.reads:
         axes.set_yticks([])
         axes.text(0.5, 0.5, "no areas were read", transform=axes.transAxes, ha="center", color=FAINT)
+
+
+def _phases(read: TracedRead, load: _Load) -> Iterator[tuple[str, float, float]]:
+    """Yields what is to be drawn of a read: what it is, from when, to when."""
+    arrived = load.end if read.arrived is None else read.arrived
+    if not read.ahead:
+        yield WAITS, read.started, arrived
+    elif read.wanted is None and load.trace.error is None:  # of a load that failed, nobody knows
+        yield WASTED, read.started, arrived
+    else:
+        yield AHEAD, read.started, arrived
+    if read.used is not None and read.used > arrived:
+        yield KEPT, arrived, read.used
+    if read.evicted is not None:
+        yield EVICTED, read.evicted, read.evicted
+    if read.failed:
+        yield FAILED, arrived, arrived
 
 
 def _draw_loader(axes: Axes, load: _Load, per_second: float) -> None:
@@ -149,40 +186,46 @@ def _draw_loader(axes: Axes, load: _Load, per_second: float) -> None:
     header = load.trace.header_seconds
     close = load.end * per_second / MOST_STEPS
     waits = (read.waits(load.end) for read in load.reads)
-    lanes: list[tuple[str, str, Iterable[_Span]]] = [
-        (HEADER, "reads the header", [(0.0, load.end if header is None else header)]),
-        (WAITS, "read when wanted; the loader waits", [wait for wait in waits if wait is not None]),
-        (WASTED, "read ahead for nothing", _end_wait(load)),
+    lanes: list[tuple[str, Iterable[_Span]]] = [
+        (HEADER, [(0.0, load.end if header is None else header)]),
+        (WAITS, [wait for wait in waits if wait is not None]),
+        (WASTED, _end_wait(load)),
     ]
-    for colour, label, spans in lanes:
-        places = [(0.0, *span) for span in _joined(((a * per_second, b * per_second) for a, b in spans), close)]
-        if places:
-            _bars(axes, places, 0.8, colour, label)
+    for label, spans in lanes:
+        scaled = ((begin * per_second, end * per_second) for begin, end in spans)
+        if places := [(0.0, *span) for span in _joined(scaled, close)]:
+            _draw_bars(axes, places, 0.8, label)
     axes.set_ylim(-0.6, 0.6)
     axes.set_yticks([0], ["loader"])
     axes.grid(visible=False, axis="y")
 
 
 def _draw_in_flight(axes: Axes, load: _Load, per_second: float) -> None:
-    steps = reads_in_flight(load.reads, load.end)
-    thinned: dict[int, tuple[float, int]] = {}  # of each stretch of time, the most reads that were in flight
-    width = load.end / MOST_STEPS or 1.0
-    for seconds, count in steps:
-        place = int(seconds / width) if len(steps) > MOST_STEPS else len(thinned)
-        if place not in thinned or count > thinned[place][1]:
-            thinned[place] = (seconds, count)
-    points = [(0.0, 0), *thinned.values(), (load.end, 0)]
+    from matplotlib.ticker import MaxNLocator
+
+    points = [(0.0, 0), *_thinned(reads_in_flight(load.reads, load.end), load.end / MOST_STEPS), (load.end, 0)]
     axes.fill_between(
         [seconds * per_second for seconds, _ in points],
         [count for _, count in points],
         step="post",
-        color=UNDER_WAY,
-        alpha=0.75,
+        color=_COLOURS[AHEAD],
         linewidth=0,
+        zorder=3,
     )
     axes.set_ylim(0, max(1.0, 1.15 * max(count for _, count in points)))
     axes.set_ylabel("reads\nin flight")
-    axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def _thinned(steps: list[tuple[float, int]], width: float) -> list[tuple[float, int]]:
+    """Of many steps: in each stretch of time the most reads in flight, and those at its end."""
+    if len(steps) <= 2 * MOST_STEPS:
+        return steps
+    stretches: dict[int, list[tuple[float, int]]] = {}
+    for step in steps:
+        stretches.setdefault(int(step[0] / width), []).append(step)
+    kept = ((max(stretch, key=itemgetter(1)), stretch[-1]) for stretch in stretches.values())
+    return [step for pair in kept for step in pair]
 
 
 def _end_wait(load: _Load) -> list[_Span]:
@@ -194,16 +237,16 @@ def _end_wait(load: _Load) -> list[_Span]:
     return [(begin, ends)] if ends > begin else []
 
 
-def _bars(axes: Axes, places: Sequence[tuple[float, float, float]], height: float, colour: str, label: str) -> None:
-    """Draws (y, from, to) as bars, all as one thing: a picture of thousands of patches would take seconds."""
+def _draw_bars(axes: Axes, places: Sequence[_Bar], height: float, label: str) -> None:
+    """Draws bars, all as one thing: a picture of thousands of things would take seconds."""
     from matplotlib.collections import PolyCollection
 
-    half = height / 2
+    half, colour = height / 2, _COLOURS[label]
     corners = [[(a, y - half), (b, y - half), (b, y + half), (a, y + half)] for y, a, b in places]
-    # The line keeps what is shorter than a pixel visible.
-    axes.add_collection(
-        PolyCollection(corners, facecolors=colour, edgecolors=colour, linewidths=0.4, label=label, zorder=3)
-    )
+    bars = PolyCollection(corners, facecolors=colour, edgecolors=colour, label=label, zorder=3)
+    bars.set_linewidth(0.4)  # the line keeps visible what is shorter than a pixel
+    bars.set_snap(False)
+    axes.add_collection(bars)
 
 
 def _joined(spans: Iterable[_Span], gap: float) -> list[_Span]:
