@@ -17,6 +17,7 @@ from dmsnap.store.load_trace import LoadTrace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.ticker import Locator
 
 __all__ = ["draw"]
 
@@ -25,7 +26,7 @@ MOST_BARS = 300
 """Areas drawn of a load: more could not be told apart."""
 MOST_STEPS = 1500
 """Moments drawn of a load, which is about one a pixel."""
-MOST_NAME = 44
+MOST_NAME = 36
 
 HEADER, AHEAD, KEPT, WAITS, WASTED, EVICTED, FAILED = (
     "reads the header",
@@ -89,7 +90,7 @@ def draw(loads: Sequence[LoadTrace], path: str) -> None:
             _draw_areas(areas, load, per_second)
             _draw_loader(loader, load, per_second)
             _draw_in_flight(in_flight, load, per_second)
-        axes[0].figure.align_ylabels(axes)  # type: ignore[union-attr]
+        axes[0].figure.align_ylabels(axes)
         more = f"; {_count(len(loads) - len(shown), 'more load')} not shown" if len(loads) > len(shown) else ""
         axes[-1].set_xlabel(f"time since the load began ({unit}){more}")
         axes[-1].set_xlim(0, end * per_second * 1.01 or 1)
@@ -126,22 +127,19 @@ def _subtitle(load: _Load) -> str:
     trace, reads = load.trace, load.reads
     used = len({read.area for read in reads if read.used is not None})
     text = f"{_count(used, 'area')} of {_size_text(trace.chunk_size_bytes)}" if trace.chunk_size_bytes else "no areas"
-    text += f" in {seconds_text(load.end)}; the loader waited {seconds_text(waited_seconds(trace, reads))} for them"
+    text += f" in {seconds_text(load.end)}, {seconds_text(waited_seconds(trace, reads))} of it waiting for them"
     if trace.counters.prefetch_wasted:
         text += f"; {_count(trace.counters.prefetch_wasted, 'read')} for nothing"
-    step = _every(reads)
-    if step > 1:
-        text += f"; one in {step} is drawn"
-    if trace.left_out:
-        text += "; what followed was not recorded"
     if trace.error is not None:
         text += "; then it failed"
+    if _every(reads) > 1:
+        text += f"; one in {_every(reads):,} drawn"
+    if trace.left_out:
+        text += "; the end was not recorded"
     return text
 
 
 def _draw_areas(axes: Axes, load: _Load, per_second: float) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     step = _every(load.reads)
     per_area = load.trace.chunk_size_bytes // load.trace.block_size_bytes if load.reads else 1
     bars: dict[str, list[_Bar]] = {}
@@ -158,7 +156,7 @@ def _draw_areas(axes: Axes, load: _Load, per_second: float) -> None:
     axes.margins(y=0.03)
     axes.autoscale_view()
     axes.set_ylabel("area")
-    axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.yaxis.set_major_locator(_whole_numbers(8))
     if not load.reads:
         axes.set_yticks([])
         axes.text(0.5, 0.5, "no areas were read", transform=axes.transAxes, ha="center", color=FAINT)
@@ -169,7 +167,7 @@ def _phases(read: TracedRead, load: _Load) -> Iterator[tuple[str, float, float]]
     arrived = load.end if read.arrived is None else read.arrived
     if not read.ahead:
         yield WAITS, read.started, arrived
-    elif read.wanted is None and load.trace.error is None:  # of a load that failed, nobody knows
+    elif read.wanted is None and not load.trace.left_out:  # else nobody knows
         yield WASTED, read.started, arrived
     else:
         yield AHEAD, read.started, arrived
@@ -201,8 +199,6 @@ def _draw_loader(axes: Axes, load: _Load, per_second: float) -> None:
 
 
 def _draw_in_flight(axes: Axes, load: _Load, per_second: float) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     points = [(0.0, 0), *_thinned(reads_in_flight(load.reads, load.end), load.end / MOST_STEPS), (load.end, 0)]
     axes.fill_between(
         [seconds * per_second for seconds, _ in points],
@@ -214,7 +210,7 @@ def _draw_in_flight(axes: Axes, load: _Load, per_second: float) -> None:
     )
     axes.set_ylim(0, max(1.0, 1.15 * max(count for _, count in points)))
     axes.set_ylabel("reads\nin flight")
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_locator(_whole_numbers(4))
 
 
 def _thinned(steps: list[tuple[float, int]], width: float) -> list[tuple[float, int]]:
@@ -230,23 +226,33 @@ def _thinned(steps: list[tuple[float, int]], width: float) -> list[tuple[float, 
 
 def _end_wait(load: _Load) -> list[_Span]:
     """After the last area the loader waits for what is still under way, since its memory is being written to."""
-    begin = max((read.used for read in load.reads if read.used is not None), default=None)
-    if begin is None or load.trace.left_out:
+    read = [(read.arrived, read.wanted) for read in load.reads if read.arrived is not None]
+    begin = max((max(arrived, wanted) for arrived, wanted in read if wanted is not None), default=load.end)
+    ends = max((arrived for arrived, _ in read), default=0.0)
+    if load.trace.left_out:
         return []
-    ends = max((read.arrived for read in load.reads if read.arrived is not None), default=begin)
     return [(begin, ends)] if ends > begin else []
 
 
 def _draw_bars(axes: Axes, places: Sequence[_Bar], height: float, label: str) -> None:
     """Draws bars, all as one thing: a picture of thousands of things would take seconds."""
-    from matplotlib.collections import PolyCollection
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
 
     half, colour = height / 2, _COLOURS[label]
-    corners = [[(a, y - half), (b, y - half), (b, y + half), (a, y + half)] for y, a, b in places]
-    bars = PolyCollection(corners, facecolors=colour, edgecolors=colour, label=label, zorder=3)
-    bars.set_linewidth(0.4)  # the line keeps visible what is shorter than a pixel
-    bars.set_snap(False)
-    axes.add_collection(bars)
+    corners = [((a, y - half), (b, y - half), (b, y + half), (a, y + half), (a, y - half)) for y, a, b in places]
+    steps = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(places)
+    outline = Path([corner for four in corners for corner in four], steps)
+    # The line around keeps visible what is shorter than a pixel.
+    axes.add_patch(
+        PathPatch(outline, facecolor=colour, edgecolor=colour, linewidth=0.4, label=label, snap=False, zorder=3)
+    )
+
+
+def _whole_numbers(most: int) -> Locator:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(most, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
 
 
 def _joined(spans: Iterable[_Span], gap: float) -> list[_Span]:
