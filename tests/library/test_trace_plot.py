@@ -18,7 +18,7 @@ SVG, PNG = b"<?xml", b"\x89PNG"
 
 @pytest.fixture(autouse=True)
 def _matplotlib(request: pytest.FixtureRequest) -> None:
-    if "without" not in request.node.name:
+    if request.function is not test_without_matplotlib_it_is_refused_beforehand:
         need(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
 
 
