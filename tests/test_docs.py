@@ -7,6 +7,7 @@ for any lines, within a line for any part of it.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import re
 import subprocess
 import sys
@@ -14,11 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from dmsnap.testing.tools import need
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 
 STACK = (ROOT / "docs/stack.md").read_text("utf-8")
+TRACE = (ROOT / "docs/trace.md").read_text("utf-8")
 
 
 def blocks(language: str, page: str = README) -> list[str]:
@@ -40,10 +44,14 @@ def matches(output: str, expected: str) -> bool:
 @pytest.fixture(scope="module")
 def play(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the tour has made, with every step of it checked on the way."""
-    folder = tmp_path_factory.mktemp("tour")
+    return run_console(README, tmp_path_factory.mktemp("tour"))
+
+
+def run_console(page: str, folder: Path) -> Path:
+    """Runs a page's console blocks in a folder; returns the one that they end in."""
     python = Path(sys.executable)
     shim = f'dmsnap() {{ "{python}" -m dmsnap "$@"; }}\n'
-    for command, expected in [step for block in blocks("console") for step in steps(block)]:
+    for command, expected in [step for block in blocks("console", page) for step in steps(block)]:
         if command.startswith("cd "):
             folder /= command.removeprefix("cd ")
             continue
@@ -70,6 +78,16 @@ def test_blocks_about_stacks_hold_one_after_another(play: Path) -> None:
         run_python(code, play)
 
 
+def test_the_page_about_traces_prints_what_it_says(play: Path) -> None:
+    run_console(TRACE, play)
+
+
+def test_blocks_about_traces_hold(play: Path) -> None:
+    need(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
+    for code in blocks("python", TRACE):
+        run_python(code, play)
+
+
 def run_python(code: str, folder: Path) -> None:
     command = [sys.executable, "-c", code]
     process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
@@ -91,7 +109,8 @@ def documented_fields(title: str) -> list[str]:
 
 def test_every_json_field_is_documented() -> None:
     import dmsnap
-    from dmsnap.store import Finding
+    from dmsnap.library.trace_json import COUNTERS, EVENT_COLUMNS, load_fields
+    from dmsnap.store import Finding, LoadEvent, LoadTrace
     from dmsnap.target.table import Activation
     from dmsnap.transfer.changes import ChangedRange
 
@@ -99,10 +118,15 @@ def test_every_json_field_is_documented() -> None:
     assert documented_fields("A finding") == [field.name for field in dataclasses.fields(Finding)]
     assert documented_fields("`dmsnap map ") == list(ChangedRange._fields)
     assert documented_fields("`dmsnap table ") == list(Activation._fields)
+    assert documented_fields("Counters of a load") == list(COUNTERS)
+    assert documented_fields("An event of a load") == list(EVENT_COLUMNS) == list(LoadEvent._fields)
+    assert documented_fields("A load") == [*load_fields(LoadTrace()), "events"]
     assert documented_fields("`dmsnap merge ") == [field.name for field in dataclasses.fields(dmsnap.MergeResult)]
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/json.md", "docs/stack.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/json.md", "docs/stack.md", "docs/trace.md"]
+)
 def test_local_links_lead_somewhere(name: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text("utf-8"))
     assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []

@@ -209,6 +209,7 @@ def test_the_library_is_what_the_readme_promises() -> None:
         "MergeResult",
         "SnapshotFile",
         "StoreInfo",
+        "Trace",
         "WritableSnapshotFile",
         "create",
         "export",

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.movement import export, map_changes
     from dmsnap.library.snapshot_file import SnapshotFile, WritableSnapshotFile, open_snapshot
+    from dmsnap.library.trace import Trace
 
 __all__ = [
     "DmsnapError",
     "MergeResult",
     "SnapshotFile",
     "StoreInfo",
+    "Trace",
     "WritableSnapshotFile",
     "create",
     "export",
@@ -39,6 +41,7 @@ _HOME = {
     "MergeResult": "dmsnap.library.merging",
     "SnapshotFile": "dmsnap.library.snapshot_file",
     "StoreInfo": "dmsnap.library.description",
+    "Trace": "dmsnap.library.trace",
     "WritableSnapshotFile": "dmsnap.library.snapshot_file",
     "create": "dmsnap.library.creation",
     "export": "dmsnap.library.movement",

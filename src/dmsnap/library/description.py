@@ -11,6 +11,7 @@ from dmsnap.block.contract import SECTOR_BYTES, BlockDevice
 from dmsnap.errors import DmsnapError
 from dmsnap.library.opening import Source, open_origin_and_store, open_store_of, path_of
 from dmsnap.library.origin_doubts import Warn, judge_origin
+from dmsnap.library.trace import Trace
 from dmsnap.store import Finding
 from dmsnap.target.status import status_words, store_status
 from dmsnap.target.table import Activation, activation
@@ -67,13 +68,15 @@ class StoreInfo:
         return asdict(self) | {"findings": [asdict(finding) for finding in self.findings]}
 
 
-def info(cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto") -> StoreInfo:
+def info(
+    cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto", trace: Trace | None = None
+) -> StoreInfo:
     """Describes a store. With an origin, records outside it become findings. Raises as `open_snapshot`."""
     with ExitStack() as stack:
         if origin is None:
-            store = open_store_of(cow, stack, prefetch=prefetch)
+            store = open_store_of(cow, stack, prefetch=prefetch, trace=trace)
         else:
-            _, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch)
+            _, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, trace=trace)
         words = store_status(store)
         return StoreInfo(
             name=store.device.name,
@@ -95,14 +98,20 @@ def info(cow: Source, *, origin: Source | None = None, prefetch: str | int = "au
         )
 
 
-def status(cow: Source, *, prefetch: str | int = "auto") -> str:
+def status(cow: Source, *, prefetch: str | int = "auto", trace: Trace | None = None) -> str:
     """Returns the kernel's status words, ``9472/32768 48`` or ``Invalid``. Raises as `open_snapshot`."""
     with ExitStack() as stack:
-        return status_words(open_store_of(cow, stack, prefetch=prefetch))
+        return status_words(open_store_of(cow, stack, prefetch=prefetch, trace=trace))
 
 
 def table(
-    cow: Source, origin: Source, *, name: str = "snap", prefetch: str | int = "auto", warn: Warn | None = None
+    cow: Source,
+    origin: Source,
+    *,
+    name: str = "snap",
+    prefetch: str | int = "auto",
+    trace: Trace | None = None,
+    warn: Warn | None = None,
 ) -> Activation:
     """Returns the table line and the commands that activate the snapshot in a kernel, as device ``name``.
 
@@ -114,7 +123,7 @@ def table(
         DmsnapError: As `open_snapshot`; a device without a path; a name that device-mapper does not take.
     """
     with ExitStack() as stack:
-        below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch)
+        below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, trace=trace)
         judge_origin(below, store, refuse=False, warn=warn)
         paths = [_kernel_path(below), _kernel_path(store.device)]
         return activation(

@@ -12,6 +12,7 @@ from dmsnap.library.opening import Source, open_origin_and_store
 from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.other_snapshots import OtherSnapshots
 from dmsnap.library.pace import Pace
+from dmsnap.library.trace import Trace
 from dmsnap.store import Store
 from dmsnap.store.writable import DamagedStore, PersistentStore
 from dmsnap.target.merging import MergeDevice
@@ -58,6 +59,7 @@ def merge(
     dry_run: bool = False,
     max_rate_bytes: int | None = None,
     prefetch: str | int = "auto",
+    trace: Trace | None = None,
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> MergeResult:
@@ -78,6 +80,7 @@ def merge(
         dry_run: Only look, open nothing for writing and say what would be done.
         max_rate_bytes: The most bytes a second to write to the origin.
         prefetch: How the stores' areas are read; as `open_snapshot`.
+        trace: Records the loading of the stores, ``cow`` first.
         progress: Called as ``progress(done_bytes, total_bytes)`` now and then, in the calling thread.
         warn: Called with a line for what is doubtful about the origin and yet no error.
 
@@ -90,10 +93,10 @@ def merge(
     with ExitStack() as stack:
         pace = Pace(max_rate_bytes, _step_bytes())
         below, store = open_origin_and_store(
-            cow, origin, stack, prefetch=prefetch, write_cow=not dry_run, write_origin=not dry_run
+            cow, origin, stack, prefetch=prefetch, trace=trace, write_cow=not dry_run, write_origin=not dry_run
         )
         _refuse(below, store, warn)
-        kept = OtherSnapshots(below, store, stack, writable=not dry_run, prefetch=prefetch)
+        kept = OtherSnapshots(below, store, stack, writable=not dry_run, prefetch=prefetch, trace=trace)
         kept.open([others] if isinstance(others, str | os.PathLike | BlockDevice) else others)
         planned = MergeResult(
             dry_run=dry_run,

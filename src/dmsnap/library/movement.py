@@ -10,6 +10,7 @@ from typing import BinaryIO
 from dmsnap.library.opening import Source, open_origin_and_store, open_store_of
 from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.snapshot_file import open_snapshot
+from dmsnap.library.trace import Trace
 from dmsnap.target.snapshot import refuse_invalid
 from dmsnap.transfer.changes import ChangedRange, changed_ranges
 from dmsnap.transfer.raw import ExportResult, Progress, export_raw
@@ -18,7 +19,12 @@ __all__ = ["export", "map_changes"]
 
 
 def map_changes(
-    cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto", warn: Warn | None = None
+    cow: Source,
+    *,
+    origin: Source | None = None,
+    prefetch: str | int = "auto",
+    trace: Trace | None = None,
+    warn: Warn | None = None,
 ) -> Iterator[ChangedRange]:
     """Returns the byte ranges of the origin that changed: ascending, none touching the next, one at a time.
 
@@ -31,9 +37,9 @@ def map_changes(
     """
     with ExitStack() as stack:  # the table is in memory: nothing stays open
         if origin is None:
-            size, store = None, open_store_of(cow, stack, prefetch=prefetch)
+            size, store = None, open_store_of(cow, stack, prefetch=prefetch, trace=trace)
         else:
-            below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch)
+            below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, trace=trace)
             size = below.size_bytes
             judge_origin(below, store, refuse=False, warn=warn)
         refuse_invalid(store)
@@ -48,6 +54,7 @@ def export(
     overwrite: bool = False,
     any_origin: bool = False,
     prefetch: str | int = "auto",
+    trace: Trace | None = None,
     progress: Progress | None = None,
     warn: Warn | None = None,
     sync: bool = True,
@@ -64,6 +71,7 @@ def export(
         any_origin: Export also with an origin that cannot be the right one: the store has content beyond its end, or
             it begins as a store itself.
         prefetch: How the store's areas are read; as `open_snapshot`.
+        trace: Records the loading of the store.
         progress: Called as ``progress(done_bytes, total_bytes)`` now and then and at the end, in the calling thread.
         warn: Called with a line for what is doubtful about the origin and yet no error.
         sync: Make a file durable before it takes its name.
@@ -73,7 +81,7 @@ def export(
             written, is one of the inputs or below them, or (`ReaderGone`, also a BrokenPipeError) nobody reads it any
             more.
     """
-    with open_snapshot(cow, origin, prefetch=prefetch) as snapshot:
+    with open_snapshot(cow, origin, prefetch=prefetch, trace=trace) as snapshot:
         refuse_invalid(snapshot.store)
         judge_origin(snapshot.origin, snapshot.store, refuse=not any_origin, warn=warn)
         return export_raw(snapshot, out, overwrite=overwrite, progress=progress, sync=sync)

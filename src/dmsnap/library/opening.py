@@ -12,6 +12,7 @@ from dmsnap.block.medium import printable
 from dmsnap.block.open import open_device
 from dmsnap.errors import DmsnapError
 from dmsnap.library.origin_doubts import begins_as_store
+from dmsnap.library.trace import Trace
 from dmsnap.store import NotAStore, Store, open_store
 from dmsnap.transfer.media import overlapping, same_medium
 
@@ -35,6 +36,7 @@ def open_store_of(
     stack: ExitStack,
     *,
     prefetch: str | int = "auto",
+    trace: Trace | None = None,
     origin: BlockDevice | None = None,
     writable: bool = False,
 ) -> Store:
@@ -44,6 +46,7 @@ def open_store_of(
         cow: The COW store.
         stack: Takes over what is opened here.
         prefetch: How the metadata is read; see `dmsnap.store.open_store`.
+        trace: Records that.
         origin: Where it is known: records beyond it become findings.
         writable: Open its device for writing too, and keep other writers away; else to look only.
 
@@ -51,11 +54,13 @@ def open_store_of(
         DmsnapError: The path cannot be opened (so), or there is no store that can be read.
     """
     device = _open(cow, stack, writable=writable)
+    load = None if trace is None else trace.new_load()
     if origin is None:
-        return open_store(device, prefetch=prefetch)
+        return open_store(device, prefetch=prefetch, trace=load)
     return open_store(
         device,
         prefetch=prefetch,
+        trace=load,
         origin_size_bytes=origin.size_bytes,
         origin_block_size_bytes=origin.logical_block_size_bytes,
     )
@@ -67,6 +72,7 @@ def open_origin_and_store(
     stack: ExitStack,
     *,
     prefetch: str | int = "auto",
+    trace: Trace | None = None,
     write_cow: bool = False,
     write_origin: bool = False,
 ) -> tuple[BlockDevice, Store]:
@@ -85,7 +91,7 @@ def open_origin_and_store(
         parts=write_cow or write_origin,
     )
     try:
-        return below, open_store_of(cow, stack, prefetch=prefetch, origin=below, writable=write_cow)
+        return below, open_store_of(cow, stack, prefetch=prefetch, trace=trace, origin=below, writable=write_cow)
     except NotAStore as error:
         if begins_as_store(below):
             error.hint = "SNAP and ORIGIN swapped? the origin begins as a store does"

@@ -12,6 +12,7 @@ from dmsnap.block.contract import BlockDevice
 from dmsnap.errors import DmsnapError
 from dmsnap.library.opening import Source, open_store_of, refuse_same
 from dmsnap.library.origin_doubts import too_small
+from dmsnap.library.trace import Trace
 from dmsnap.store import Store
 from dmsnap.store.format import exceptions_per_area
 from dmsnap.store.writable import PersistentStore, refuse_damaged
@@ -41,13 +42,21 @@ class OtherSnapshots:
         stack: Takes over what is opened here.
         writable: Whether copies will be made; else it is only looked at what they would be.
         prefetch: How the stores' areas are read.
+        trace: Records how they are.
 
     Attributes:
         copied_bytes: What they get copies of, in all.
     """
 
     def __init__(
-        self, origin: BlockDevice, merging: Store, stack: ExitStack, *, writable: bool, prefetch: str | int
+        self,
+        origin: BlockDevice,
+        merging: Store,
+        stack: ExitStack,
+        *,
+        writable: bool,
+        prefetch: str | int,
+        trace: Trace | None,
     ) -> None:
         self.copied_bytes = 0
         self._origin = origin
@@ -55,6 +64,7 @@ class OtherSnapshots:
         self._stack = stack
         self._writable = writable
         self._prefetch = prefetch
+        self._trace = trace
         self._stores: list[Store] = []
         self._exceptions: list[Exceptions] = []
 
@@ -69,7 +79,12 @@ class OtherSnapshots:
             for taken in (self._merging, *self._stores):
                 refuse_same(source, taken.device, "named twice", "name each store once", parts=True)
             store = open_store_of(
-                source, self._stack, prefetch=self._prefetch, origin=self._origin, writable=self._writable
+                source,
+                self._stack,
+                prefetch=self._prefetch,
+                trace=self._trace,
+                origin=self._origin,
+                writable=self._writable,
             )
             refuse_invalid(store)
             refuse_damaged(store)

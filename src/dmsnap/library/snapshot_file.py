@@ -10,6 +10,7 @@ from dmsnap.errors import DmsnapError
 from dmsnap.library.file_face import FileFace
 from dmsnap.library.opening import Source, open_origin_and_store
 from dmsnap.library.origin_doubts import too_small
+from dmsnap.library.trace import Trace
 from dmsnap.store import Store
 from dmsnap.store.writable import PersistentStore
 from dmsnap.target.exceptions import SyncMode
@@ -69,7 +70,7 @@ class WritableSnapshotFile(FileFace, WritableSnapshot):
 
 @overload
 def open_snapshot(
-    cow: Source, origin: Source, mode: Literal["r"] = "r", *, prefetch: str | int = "auto"
+    cow: Source, origin: Source, mode: Literal["r"] = "r", *, prefetch: str | int = "auto", trace: Trace | None = None
 ) -> SnapshotFile: ...
 
 
@@ -80,6 +81,7 @@ def open_snapshot(
     mode: Literal["r+"],
     *,
     prefetch: str | int = "auto",
+    trace: Trace | None = None,
     sync: SyncMode = "flush",
     overflow: bool = True,
     spare_last_slot: bool = False,
@@ -92,6 +94,7 @@ def open_snapshot(
     mode: Literal["r", "r+"] = "r",
     *,
     prefetch: str | int = "auto",
+    trace: Trace | None = None,
     sync: SyncMode = "flush",
     overflow: bool = True,
     spare_last_slot: bool = False,
@@ -109,6 +112,7 @@ def open_snapshot(
             writes to it first copies out what is there, which a kernel or an `OriginDevice` does.
         mode: ``"r"``, or ``"r+"`` to write.
         prefetch: How the store's areas are read: ``"auto"``, ``"kernel"`` (12 ahead) or a fixed depth.
+        trace: Records the loading of the store: what was read ahead, hit and waited for when.
         sync: ``"flush"``: durable by `flush` and `close`. ``"commit"``: a chunk that is written for the first time is
             durable when the write returns, as in the kernel; slower.
         overflow: Where the store runs full by writes, they fail and what is there stays (the kernel's type ``PO``,
@@ -129,7 +133,7 @@ def open_snapshot(
     if sync not in ("flush", "commit"):
         raise BadMode(f"no such way to be durable: sync={sync!r}", hint="it is 'flush' or 'commit'")
     with ExitStack() as stack:
-        below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, write_cow=mode == "r+")
+        below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, trace=trace, write_cow=mode == "r+")
         if mode == "r":
             return SnapshotFile(below, store, stack)
         refuse_invalid(store)

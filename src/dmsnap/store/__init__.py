@@ -2,6 +2,7 @@
 
 from dmsnap.store.finding import Finding, FindingKind
 from dmsnap.store.format import BadChunkSize, Header
+from dmsnap.store.load_trace import LoadEvent, LoadTrace
 from dmsnap.store.loading import TruncatedStore
 from dmsnap.store.persistent import (
     EmptyStore,
@@ -24,6 +25,8 @@ __all__ = [
     "Finding",
     "FindingKind",
     "Header",
+    "LoadEvent",
+    "LoadTrace",
     "NotAStore",
     "Runs",
     "Store",

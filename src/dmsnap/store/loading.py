@@ -17,6 +17,7 @@ from dmsnap.block.contract import BlockDevice, IOFailed
 from dmsnap.bufio import BufioClient
 from dmsnap.errors import DmsnapError
 from dmsnap.store.format import RECORD_BYTES, SECTOR_BYTES, area_chunk, areas_on, exceptions_per_area
+from dmsnap.store.load_trace import LoadTrace
 from dmsnap.store.prefetch import MEMORY_BYTES, PrefetchPolicy
 
 __all__ = ["AreaReader", "RecordBatch", "TruncatedStore"]
@@ -52,12 +53,15 @@ class AreaReader:
         committed: Once read: the end marker's index in it, which is the number of records there.
     """
 
-    def __init__(self, device: BlockDevice, chunk_size_sectors: int, policy: PrefetchPolicy) -> None:
+    def __init__(
+        self, device: BlockDevice, chunk_size_sectors: int, policy: PrefetchPolicy, trace: LoadTrace | None = None
+    ) -> None:
         chunk_bytes = chunk_size_sectors * SECTOR_BYTES
         self.current_area = self.committed = 0
         self._device = device
         self._chunk_bytes = chunk_bytes
         self._policy = policy
+        self._trace = trace
         self._per_area = exceptions_per_area(chunk_size_sectors)
         self._piece_bytes = min(chunk_bytes, _PIECE_BYTES)
         self._per_chunk = chunk_bytes // self._piece_bytes
@@ -74,7 +78,16 @@ class AreaReader:
             IOFailed: A metadata area could not be read.
             TruncatedStore: The last area on the device is full and has no successor.
         """
-        with BufioClient(self._device, self._piece_bytes, reserved_buffers=1, cache_bytes=2 * MEMORY_BYTES) as client:
+        trace = self._trace
+        with BufioClient(
+            self._device,
+            self._piece_bytes,
+            reserved_buffers=1,
+            cache_bytes=2 * MEMORY_BYTES,
+            trace=None if trace is None else trace.note,
+        ) as client:
+            if trace is not None:
+                trace.reading(client, self._chunk_bytes)
             bytes_each = self._piece_bytes * max(1, min(self._pieces, _BATCH_BYTES // self._piece_bytes))
             staging = np.empty((bytes_each // RECORD_BYTES, 2), "<u8")
             while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from dmsnap.block.contract import BlockDevice
@@ -22,8 +23,9 @@ from dmsnap.store.format import (
     pack_header,
     unpack_header,
 )
+from dmsnap.store.load_trace import LoadTrace
 from dmsnap.store.loading import AreaReader, TruncatedStore
-from dmsnap.store.prefetch import prefetch_policy
+from dmsnap.store.prefetch import PrefetchPolicy, prefetch_policy
 from dmsnap.store.table import ExceptionTable
 from dmsnap.store.table_builder import TableBuilder
 
@@ -179,6 +181,7 @@ def open_store(
     prefetch: str | int = "auto",
     origin_size_bytes: int | None = None,
     origin_block_size_bytes: int = SECTOR_BYTES,
+    trace: LoadTrace | None = None,
 ) -> Store:
     """Loads a store without ever writing to its device.
 
@@ -187,6 +190,7 @@ def open_store(
         prefetch: ``"auto"``, ``"kernel"`` (12 areas ahead) or a number of areas; the result is the same for each.
         origin_size_bytes: Size of the origin, where known: records for chunks beyond it become a finding.
         origin_block_size_bytes: Logical block size of the origin, which the chunk size must be a multiple of.
+        trace: A new one, to record what is read when; one of a load that fails holds what was until then.
 
     Raises:
         NotAStore, EmptyStore, BadChunkSize, UnsupportedVersion: By the header.
@@ -195,12 +199,23 @@ def open_store(
         BadPrefetch: No such policy.
     """
     policy = prefetch_policy(prefetch)
+    with contextlib.nullcontext() if trace is None else trace.recording(device, prefetch):
+        return _load(device, policy, origin_size_bytes, origin_block_size_bytes, trace)
+
+
+def _load(
+    device: BlockDevice,
+    policy: PrefetchPolicy,
+    origin_size_bytes: int | None,
+    origin_block_size_bytes: int,
+    trace: LoadTrace | None,
+) -> Store:
     header = read_header(device, origin_block_size_bytes=origin_block_size_bytes)
     if not header.valid:
         return Store(device, header, TableBuilder().build(), 1, 0, FIRST_DATA_CHUNK, ())
     per_area = exceptions_per_area(header.chunk_size_sectors)
     census = RecordCensus(device.name, device.size_bytes, header.chunk_size_sectors, origin_size_bytes)
-    reader = AreaReader(device, header.chunk_size_sectors, policy)
+    reader = AreaReader(device, header.chunk_size_sectors, policy, trace)
     builder = TableBuilder(room=reader.most_records)
     for batch in reader.batches():
         builder.add(*census.judge(batch))

@@ -11,6 +11,7 @@ from dmsnap.cli.options import PATH, origin_option, prefetch_option, snap_argume
 from dmsnap.cli.output import OutputClosed, print_warning
 from dmsnap.cli.progress import progress_bar
 from dmsnap.cli.text import printable, readable_size
+from dmsnap.cli.tracing import trace_option, traced
 from dmsnap.errors import DmsnapError
 
 
@@ -28,7 +29,8 @@ class TerminalInTheWay(DmsnapError):
     help="Overwrite OUT: a file, a block device, or a terminal with '-'. Take an ORIGIN that cannot be the right one.",
 )
 @prefetch_option
-def command(snap: str, origin: str, out: str, force: bool, prefetch: str) -> None:
+@trace_option
+def command(snap: str, origin: str, out: str, force: bool, prefetch: str, trace: str | None) -> None:
     """Write the content of the snapshot SNAP as the raw image OUT; '-' is stdout.
 
     Holes stay holes. A file appears under the name OUT only once it is whole. What SNAP and ORIGIN lie on, and
@@ -39,7 +41,10 @@ def command(snap: str, origin: str, out: str, force: bool, prefetch: str) -> Non
             raise OutputClosed("standard output is closed", hint="name a file instead of '-'")
         if sys.stdout.isatty() and not force:
             raise TerminalInTheWay("a raw image would garble the terminal", hint="name a file, or pipe it on")
-    with progress_bar("export" if out == "-" else f"export {printable(out)}") as report:
+    with (
+        traced(trace, snap, origin, out if out != "-" else None) as recorder,
+        progress_bar("export" if out == "-" else f"export {printable(out)}") as report,
+    ):
         result = dmsnap.export(
             snap,
             origin,
@@ -47,6 +52,7 @@ def command(snap: str, origin: str, out: str, force: bool, prefetch: str) -> Non
             overwrite=force,
             any_origin=force,
             prefetch=prefetch,
+            trace=recorder,
             progress=report,
             warn=print_warning,
         )

@@ -8,6 +8,7 @@ import dmsnap
 from dmsnap.cli.options import json_option, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import for_eyes, print_json, result_stream
 from dmsnap.cli.text import printable, readable_size
+from dmsnap.cli.tracing import trace_option, traced
 
 if TYPE_CHECKING:
     from dmsnap.library.description import StoreInfo
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
 @snap_argument
 @origin_option(required=False)
 @prefetch_option
+@trace_option
 @json_option
-def command(snap: str, origin: str | None, prefetch: str, as_json: bool) -> None:
+def command(snap: str, origin: str | None, prefetch: str, trace: str | None, as_json: bool) -> None:
     """Explain the store SNAP: its header, geometry, usage, areas and runs, and what is wrong with it.
 
     With --origin, records for chunks that the origin does not have are found too. A store with findings is still
     readable apart from them; the exit status is 0.
     """
-    description = dmsnap.info(snap, origin=origin, prefetch=prefetch)
+    with traced(trace, snap, origin) as recorder:
+        description = dmsnap.info(snap, origin=origin, prefetch=prefetch, trace=recorder)
     if as_json:
         print_json(description.to_json())
     elif for_eyes():

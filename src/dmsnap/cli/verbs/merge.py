@@ -12,6 +12,7 @@ from dmsnap.cli.output import print_json, print_warning, result_stream
 from dmsnap.cli.progress import progress_bar
 from dmsnap.cli.sizes import rate_callback
 from dmsnap.cli.text import printable, readable_size
+from dmsnap.cli.tracing import trace_option, traced
 
 if TYPE_CHECKING:
     from dmsnap.library.merging import MergeResult
@@ -35,6 +36,7 @@ STOPPED = "merge: stopped; run the same command to go on"
     help="The store of another snapshot of ORIGIN, which is to keep its content; may be given many times.",
 )
 @prefetch_option
+@trace_option
 @json_option
 def command(
     snap: str,
@@ -43,6 +45,7 @@ def command(
     max_rate: int | None,
     others: tuple[str, ...],
     prefetch: str,
+    trace: str | None,
     as_json: bool,
 ) -> None:
     """Write the content of the snapshot SNAP back into its origin; afterwards SNAP is empty and can be deleted.
@@ -55,7 +58,7 @@ def command(
     """
     result_stream()  # without one, nobody would hear what was done
     try:
-        with progress_bar(f"merge {printable(snap)}") as report:
+        with traced(trace, snap, origin, *others) as recorder, progress_bar(f"merge {printable(snap)}") as report:
             result = dmsnap.merge(
                 snap,
                 origin,
@@ -63,6 +66,7 @@ def command(
                 dry_run=dry_run,
                 max_rate_bytes=max_rate,
                 prefetch=prefetch,
+                trace=recorder,
                 progress=report,
                 warn=print_warning,
             )

@@ -7,6 +7,7 @@ import click
 import dmsnap
 from dmsnap.cli.options import json_option, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import print_json, print_warning, result_stream
+from dmsnap.cli.tracing import trace_option, traced
 
 
 @verb("table")
@@ -14,14 +15,16 @@ from dmsnap.cli.output import print_json, print_warning, result_stream
 @origin_option(required=True)
 @click.option("--name", default="snap", show_default=True, help="What to call the device under /dev/mapper.")
 @prefetch_option
+@trace_option
 @json_option
-def command(snap: str, origin: str, name: str, prefetch: str, as_json: bool) -> None:
+def command(snap: str, origin: str, name: str, prefetch: str, trace: str | None, as_json: bool) -> None:
     """Print the commands that activate the store SNAP in a kernel, the device-mapper table among them.
 
     Nothing is run: the commands need root. Regular files get loop devices. Names with characters that do not print are
     quoted as $'...', which bash, zsh and busybox know.
     """
-    activation = dmsnap.table(snap, origin, name=name, prefetch=prefetch, warn=print_warning)
+    with traced(trace, snap, origin) as recorder:
+        activation = dmsnap.table(snap, origin, name=name, prefetch=prefetch, trace=recorder, warn=print_warning)
     if as_json:
         print_json(activation._asdict())
         return

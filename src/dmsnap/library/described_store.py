@@ -1,0 +1,110 @@
+"""A store that is only described: as many metadata areas as wanted, made up as they are read."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import numpy as np
+
+from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, ReadOnlyDevice
+from dmsnap.errors import DmsnapError
+from dmsnap.store.format import (
+    HEADER_BYTES,
+    MAGIC,
+    RECORD_BYTES,
+    VERSION,
+    Header,
+    area_chunk,
+    check_chunk_size,
+    exceptions_per_area,
+    pack_header,
+)
+
+__all__ = ["MOST_METADATA_BYTES", "BadDescription", "DescribedStore"]
+
+MOST_METADATA_BYTES = 1 << 30
+"""Bound on the areas of a described store together: 262,144 areas of 4 KiB chunks, which hold 256 GiB of changes."""
+_LARGEST_BYTES = (1 << 63) - 1  # off_t
+_MOST_AT_ONCE = 1 << 16
+
+
+class BadDescription(DmsnapError, ValueError):
+    """No store can be as described."""
+
+
+class DescribedStore(BlockDevice):
+    """A COW device, read-only, with a store on it whose areas are full; nothing of it is kept in memory.
+
+    Origin chunks were copied in order from chunk 0 on. The last area lacks one record of being full, so that the store
+    ends in it. Data chunks read as zeros.
+
+    Args:
+        areas: Metadata areas that a loader reads.
+        chunk_size_bytes: A power of two from 512 bytes to 1 GiB.
+        room_areas: Areas that the device has room for after the last one in use, each with its data; they are zeros.
+
+    Attributes:
+        areas: As given.
+        chunk_size_bytes: As given.
+
+    Raises:
+        BadDescription: No area, more than `MOST_METADATA_BYTES` of them, or a device larger than any file can be.
+        BadChunkSize: A chunk size that the kernel refuses.
+    """
+
+    read_only = True
+
+    def __init__(self, areas: int, chunk_size_bytes: int, *, room_areas: int = 0) -> None:
+        sectors, rest = divmod(chunk_size_bytes, SECTOR_BYTES)
+        check_chunk_size(0 if rest else sectors)
+        most = MOST_METADATA_BYTES // chunk_size_bytes
+        if not 1 <= areas <= most:
+            raise BadDescription(
+                f"a store of {areas} areas with chunks of {chunk_size_bytes} bytes cannot be described",
+                hint=f"use 1 to {most} areas",
+            )
+        per_area = exceptions_per_area(sectors)
+        self._size_bytes = area_chunk(areas + room_areas, per_area) * chunk_size_bytes
+        if room_areas < 0 or self._size_bytes > _LARGEST_BYTES:
+            raise BadDescription(f"no device can have room for {room_areas} more areas", hint="use less room")
+        self.name = "described store"
+        self.areas = areas
+        self.chunk_size_bytes = chunk_size_bytes
+        self._per_area = per_area
+        self._header = pack_header(Header(MAGIC, 1, VERSION, sectors))
+        indices = np.arange(min(per_area, _MOST_AT_ONCE), dtype="<u8")
+        self._pattern = np.stack([indices, indices], axis=1)
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size_bytes
+
+    def _read_into(self, offset: int, view: memoryview) -> None:
+        end, chunk, stride = offset + len(view), self.chunk_size_bytes, self._per_area + 1
+        first = max(0, -(-(offset // chunk - 1) // stride))
+        after = min(self.areas, ((end - 1) // chunk - 1) // stride + 1)
+        starts = [area_chunk(area, self._per_area) * chunk for area in range(first, after)]
+        if len(starts) != 1 or offset < starts[0] or end > starts[0] + chunk:
+            view[:] = bytes(len(view))
+        if offset < HEADER_BYTES:
+            view[offset:HEADER_BYTES] = self._header[offset:]
+        for area, start in enumerate(starts, first):
+            begin, stop = max(start, offset), min(start + chunk, end)
+            self._fill(area, (begin - start) // RECORD_BYTES, view[begin - offset : stop - offset])
+
+    def _fill(self, area: int, index: int, view: memoryview) -> None:
+        """Writes the records of an area from ``index`` on."""
+        records = np.frombuffer(view, "<u8").reshape(-1, 2)
+        for begin in range(0, len(records), _MOST_AT_ONCE):
+            part = records[begin : begin + _MOST_AT_ONCE]
+            record = index + begin
+            origin, cow = area * self._per_area + record, area_chunk(area, self._per_area) + 1 + record
+            np.add(self._pattern[: len(part)], np.array((origin, cow), "<u8"), out=part)
+        if area == self.areas - 1 and index + len(records) == self._per_area:
+            records[-1] = 0
+
+    def _write_at(self, offset: int, view: memoryview) -> NoReturn:  # noqa: ARG002 - refused before, as read-only
+        raise ReadOnlyDevice(f"{self.name}: cannot be written", device=self.name)
+
+    def _flush(self) -> None:
+        return

@@ -1,0 +1,251 @@
+"""The look of every picture that dmsnap draws, and how it becomes a file: SVG or PNG, the same bytes each time.
+
+matplotlib is an extra (``pip install 'dmsnap[plot]'``) and imported only here and only when a picture is wanted.
+No pyplot, no windows; matplotlib's settings are what they were once a picture is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dmsnap.block.medium import printable
+from dmsnap.errors import DmsnapError
+from dmsnap.transfer.whole_file import CannotWrite
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "COLOURS",
+    "FAINT",
+    "INK",
+    "BadPlotFile",
+    "EndLabel",
+    "NoMatplotlib",
+    "check_plot_file",
+    "label_ends",
+    "picture",
+    "seconds_axis",
+    "seconds_text",
+]
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+"""Told apart by the colour-blind too (the palette of Okabe and Ito); in the order in which to take them."""
+INK = "#222222"
+FAINT = "#767676"
+"""For marks and notes beside the data; still readable on white."""
+
+_FORMATS = {".svg": "svg", ".png": "png"}
+_LOOK = {
+    "axes.grid": True,
+    "axes.grid.which": "major",
+    "axes.labelcolor": INK,
+    "axes.labelsize": 11,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same text on every machine
+    "font.size": 10.5,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 2.0,
+    "svg.hashsalt": "dmsnap",  # identifiers in an SVG are random otherwise
+    "text.parse_math": False,  # a name with a $ in it is a name
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+class NoMatplotlib(DmsnapError):
+    """A picture is wanted, and what draws it is not installed."""
+
+
+class BadPlotFile(DmsnapError, ValueError):
+    """A name that does not say which kind of picture is wanted, or that is no place for one."""
+
+
+class EndLabel(NamedTuple):
+    """What to write at the right end of a line.
+
+    Attributes:
+        y: Where the line ends, in data.
+        text: One line.
+        colour: The line's.
+    """
+
+    y: float
+    text: str
+    colour: str
+
+
+def check_plot_file(path: str | os.PathLike[str]) -> None:
+    """Does nothing if `picture` can be expected to work: asked before long work, of which the picture is the end.
+
+    Raises:
+        BadPlotFile: Neither ``.svg`` nor ``.png``, or something other than a file.
+        CannotWrite: The folder is not there.
+        NoMatplotlib: It is not installed.
+    """
+    name = os.fspath(path)
+    _format_of(name)
+    folder = os.path.dirname(os.path.realpath(name))  # noqa: PTH120
+    if not os.path.isdir(folder):  # noqa: PTH112
+        raise CannotWrite(f"{printable(name)}: cannot be written: no such directory", path=name)
+    try:
+        import matplotlib.figure  # noqa: F401 - only to see whether it is there
+    except ImportError as error:
+        raise _no_matplotlib() from error
+
+
+@contextlib.contextmanager
+def picture(
+    path: str | os.PathLike[str],
+    title: str,
+    subtitle: str = "",
+    *,
+    width_inches: float = 9.0,
+    height_inches: float = 5.6,
+    panels: int = 1,
+) -> Iterator[list[Axes]]:
+    """Gives empty axes in the project's look; what is drawn on them becomes the file when the block ends well.
+
+    The file appears, or is replaced, in one step. The same drawing gives the same bytes: no date, no random
+    identifiers, none of the user's own settings of matplotlib.
+
+    Args:
+        path: The file; how it ends says what it becomes, SVG or PNG (150 dots an inch).
+        title: What the picture shows, at the top left; taken as it is, not as mathematics.
+        subtitle: What one needs to know to read it; smaller, below the title.
+        width_inches: Of the whole; text has 10.5 points, so that 9 inches are readable at the width of a page.
+        height_inches: Of the whole.
+        panels: How many axes, below each other, with one x axis; given from top to bottom.
+
+    Raises:
+        BadPlotFile, NoMatplotlib: As `check_plot_file`.
+        CannotWrite: The folder is missing, full or not writable.
+    """
+    name = os.fspath(path)
+    kind = _format_of(name)
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise _no_matplotlib() from error
+    look: dict[Any, Any] = {key: value for key, value in mpl.rcParamsDefault.items() if "backend" not in key}
+    data = io.BytesIO()
+    with mpl.rc_context(look | _LOOK), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # in a name: a box stands for it
+        figure = Figure(figsize=(width_inches, height_inches), layout="constrained", facecolor="white")
+        axes = list(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
+        axes[0].set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=22 if subtitle else 10)
+        place: dict[str, Any] = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points"}
+        axes[0].annotate(subtitle, **place, xytext=(0, 7), fontsize=10, color=FAINT)
+        yield axes
+        maker = {"Date": None, "Creator": "dmsnap"} if kind == "svg" else {"Software": "dmsnap"}
+        figure.savefig(data, format=kind, dpi=150, metadata=maker)
+    try:
+        _replace(os.path.realpath(name), data.getbuffer())
+    except OSError as error:
+        raise CannotWrite.because(printable(name), error) from error
+
+
+def seconds_text(seconds: float) -> str:
+    """A time in the unit that suits it, to three digits.
+
+    >>> seconds_text(0.00042), seconds_text(0.0831), seconds_text(1.5), seconds_text(75)
+    ('420 µs', '83.1 ms', '1.5 s', '75 s')
+    """
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if seconds * factor >= 0.9995 or unit == "µs":
+            number = seconds * factor
+            return f"{number:.0f} {unit}" if number >= 999.5 else f"{number:.3g} {unit}"
+    raise AssertionError
+
+
+def seconds_axis(axes: Axes, *, logarithmic: bool) -> None:
+    """Makes the y axis one of seconds, written as people say them: 50 ms, 1 s, 20 s."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if logarithmic:
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high > low * 1000 else (1.0, 2.0, 5.0)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: seconds_text(value) if value > 0 else "0"))
+
+
+def label_ends(axes: Axes, labels: Sequence[EndLabel], *, size_points: float = 10.5) -> None:
+    """Writes each line's name at its right end, in its colour, moved apart where they would overlap.
+
+    Called last, since scales and limits decide where lines end.
+    """
+    if not labels:
+        return
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # the layout gives the axes their height
+    height_points = axes.bbox.height * 72 / figure.dpi
+    at = [float(axes.transAxes.inverted().transform(axes.transData.transform((1, label.y)))[1]) for label in labels]
+    order = sorted(range(len(labels)), key=at.__getitem__)
+    placed = _apart([at[number] for number in order], size_points * 1.35 / height_points)
+    for number, y in zip(order, placed, strict=True):
+        label = labels[number]
+        line = {"arrowstyle": "-", "color": label.colour, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate(
+            label.text,
+            xy=(1, at[number]),
+            xycoords="axes fraction",
+            xytext=(1.025, y),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=size_points,
+            color=label.colour,
+            arrowprops=line,
+            annotation_clip=False,
+        )
+
+
+def _apart(places: list[float], gap: float) -> list[float]:
+    """Ascending places, moved as little as keeps them ``gap`` apart: those in each other's way share their middle."""
+    groups: list[list[float]] = []
+    for place in places:
+        group = [place]
+        while groups and _first(group, gap) < _first(groups[-1], gap) + len(groups[-1]) * gap:
+            group = groups.pop() + group
+        groups.append(group)
+    return [_first(group, gap) + number * gap for group in groups for number in range(len(group))]
+
+
+def _first(group: list[float], gap: float) -> float:
+    return sum(group) / len(group) - gap * (len(group) - 1) / 2
+
+
+def _format_of(name: str) -> str:
+    kind = _FORMATS.get(os.path.splitext(name)[1].lower())  # noqa: PTH122
+    if kind is None:
+        raise BadPlotFile(f"{printable(name)}: not the name of a picture", hint="use .svg or .png", path=name)
+    with contextlib.suppress(OSError, ValueError):
+        if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116
+            raise BadPlotFile(f"{printable(name)}: is not a regular file", hint="name a file", path=name)
+    return kind
+
+
+def _no_matplotlib() -> NoMatplotlib:
+    return NoMatplotlib("drawing needs matplotlib", hint="pip install 'dmsnap[plot]'")
+
+
+def _replace(final: str, data: memoryview) -> None:
+    part = os.path.join(os.path.dirname(final), f".dmsnap-{os.urandom(8).hex()}.part")  # noqa: PTH120
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+        os.replace(part, final)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)  # noqa: PTH108
+        raise

@@ -1,0 +1,101 @@
+"""``--trace FILE``: a trace of every verb that loads a store, whatever the load comes to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from test_verb_contract import READING, assert_one_clear_line, line
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_every_loading_verb_writes_one(verb: str, run, files) -> None:
+    plain = run(*line(verb, files.store, files.origin))
+    (files.folder / "out.img").unlink(missing_ok=True)
+    process = run(*line(verb, files.store, files.origin), "--trace", "load.json", "--prefetch", "kernel")
+    assert (process.returncode, process.stdout, process.stderr) == (0, plain.stdout, plain.stderr)
+    (load,) = json.loads((files.folder / "load.json").read_text())["loads"]
+    assert (load["device"], load["prefetch"]) == (str(files.store), "kernel")
+    assert load["counters"]["hits"] == 2
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_another_ending_is_wrong_usage(verb: str, run, files) -> None:
+    process = run(*line(verb, "missing.cow", files.origin), "--trace", "load.txt")
+    assert_one_clear_line(process, 2)
+    assert ".json" in process.stderr
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_inputs_and_outputs_are_never_overwritten(verb: str, run, files) -> None:
+    (files.folder / "link.json").symlink_to(files.store)
+    before = files.store.read_bytes()
+    assert_one_clear_line(run(*line(verb, files.store, files.origin), "--trace", "link.json"), 1)
+    assert files.store.read_bytes() == before
+    assert not (files.folder / "out.img").exists()
+
+
+def test_an_exports_own_output_is_no_place_for_it(run, files) -> None:
+    words = ["export", files.store, "out.json", "--origin", files.origin, "--trace", "out.json"]
+    assert_one_clear_line(run(*words), 1)
+    assert not (files.folder / "out.json").exists()
+
+
+def test_a_merge_has_a_load_for_each_store(run, files) -> None:
+    assert run("create", "other.cow", "--size", "8M", "--chunk-size", "4K").returncode == 0
+    words = ["merge", files.store, "--origin", files.origin, "--other", "other.cow", "--trace", "load.json"]
+    assert run(*words).returncode == 0
+    loads = json.loads((files.folder / "load.json").read_text())["loads"]
+    assert [load["device"] for load in loads] == [str(files.store), "other.cow"]
+
+
+def test_a_load_that_fails_leaves_its_trace(run, files) -> None:
+    os.truncate(files.store, 4096 * 257)  # before the second area
+    process = run("info", files.store, "--trace", "load.json")
+    assert_one_clear_line(process, 1)
+    (load,) = json.loads((files.folder / "load.json").read_text())["loads"]
+    assert load["error"] in process.stderr
+    assert [row[2] for row in load["events"] if row[1] in ("prefetch", "miss")] == [0]
+
+
+def test_what_fails_before_the_first_area_leaves_none(run, files) -> None:
+    for name in ("missing.cow", files.origin):
+        assert_one_clear_line(run("info", name, "--trace", "load.json"), 1)
+    assert not (files.folder / "load.json").exists()
+
+
+def test_a_trace_that_cannot_be_written_is_an_error(run, files) -> None:
+    process = run("info", files.store, "--trace", "missing/load.json")
+    assert_one_clear_line(process, 1)
+    assert "no such directory" in process.stderr
+
+
+def test_ctrl_c_leaves_the_trace(files) -> None:
+    code = """
+import os, signal, sys
+import dmsnap.cli, dmsnap.store.persistent as persistent
+census = persistent.RecordCensus.judge
+def judge(self, batch):
+    os.kill(os.getpid(), signal.SIGINT)
+    return census(self, batch)
+persistent.RecordCensus.judge = judge
+sys.exit(dmsnap.cli.main(["info", sys.argv[1], "--trace", "load.json"]))
+"""
+    words = [sys.executable, "-c", code, files.store]
+    process = subprocess.run(
+        words,
+        cwd=files.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (process.returncode, process.stderr) == (1, "dmsnap: interrupted\n")
+    (load,) = json.loads((files.folder / "load.json").read_text())["loads"]
+    assert load["error"] == "interrupted"
+    assert load["events"]
