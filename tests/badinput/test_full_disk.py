@@ -4,6 +4,7 @@ The disk is a small filesystem of its own: tmpfs, which gives out pages as they 
 or an origin mostly lies on.
 """
 
+import errno
 import os
 import random
 import subprocess
@@ -137,6 +138,7 @@ def test_a_merge_into_a_sparse_origin_stops_and_goes_on(disk, tmp_path, dmsnap_c
     with pytest.raises(MergeFailed, match="no space left on device") as raised:
         dmsnap.merge(cow, origin)
     assert raised.value.hint == "make room on the filesystem that holds it"
+    assert raised.value.errno == errno.ENOSPC
     dmsnap_command("merge", cow, "--origin", origin).is_one_clear_line("no space left", "make room on the filesystem")
     assert dmsnap.status(cow) != "Invalid"
     assert content(cow, origin) == wanted

@@ -106,6 +106,15 @@ def test_devices_serve_as_well_as_paths_and_stay_open(files: SnapshotFiles) -> N
     assert not origin.closed
 
 
+def test_a_single_other_store_needs_no_list(files: SnapshotFiles) -> None:
+    other = files.cow.with_name("other.cow")
+    dmsnap.create(other, 1 << 20, CHUNK)
+    before = files.origin.read_bytes()
+    assert dmsnap.merge(files.cow, files.origin, others=str(other)).kept_bytes == 5 * CHUNK
+    with dmsnap.open_snapshot(other, files.origin) as snapshot:
+        assert snapshot.read_at(0, len(before)) == before
+
+
 def test_everything_is_let_go_of(files: SnapshotFiles) -> None:
     before = open_descriptors()
     dmsnap.merge(files.cow, files.origin)

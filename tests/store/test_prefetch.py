@@ -49,13 +49,40 @@ def test_auto_reads_few_areas_in_vain_from_a_small_store():
     assert len(areas_read(log)) == AutoPrefetch.LEAST
 
 
-def test_auto_doubles_when_it_has_to_wait_and_keeps_calm_when_it_has_not():
-    waiting, calm = AutoPrefetch(), AutoPrefetch()
-    asked = [0, 0]
-    for used in range(1, 3000):
-        asked[0] = max(asked[0], waiting.ask(used, 0, True))
-        asked[1] = max(asked[1], calm.ask(used, 0, False))
-    assert asked == [AutoPrefetch.MOST, AutoPrefetch.CALM]
+def asked_by_auto(seconds_of_a_window, *, count=3000):
+    """The most that was ever under way, and at the end, where a device takes so long for a window that was waited for.
+
+    Args:
+        seconds_of_a_window: By its size; None where nothing is ever waited for.
+        count: Areas in the store.
+    """
+    policy, used, ahead, now, windows = AutoPrefetch(), 0, 0, 0.0, []
+    while used < count:
+        ahead += policy.ask(used, ahead, bool(seconds_of_a_window) and used > 0, now)
+        windows.append(ahead)
+        done = policy.use(ahead)
+        now += seconds_of_a_window(ahead) * done / ahead if seconds_of_a_window else 0
+        used, ahead = used + done, ahead - done
+    return max(windows), windows[-1]
+
+
+def test_auto_goes_on_growing_while_reads_run_side_by_side():
+    assert asked_by_auto(lambda window: 0.05)[0] == AutoPrefetch.MOST
+
+
+def test_auto_asks_for_twice_what_a_device_has_under_way():
+    for under_way in (20, 50, 90):
+        _, last = asked_by_auto(lambda window, under_way=under_way: 0.001 * max(1, window / under_way))
+        assert under_way <= last <= 2.2 * under_way + AutoPrefetch.STEADY
+
+
+def test_auto_stays_small_where_reads_come_one_after_another():
+    assert asked_by_auto(lambda window: 0.003 * window, count=400)[0] <= 4 * AutoPrefetch.LEAST
+    assert asked_by_auto(lambda window: 0.003 * window)[1] <= AutoPrefetch.STEADY
+
+
+def test_auto_keeps_calm_when_it_never_has_to_wait():
+    assert asked_by_auto(None)[0] == AutoPrefetch.CALM
 
 
 def test_memory_read_ahead_is_bounded_for_large_chunks():

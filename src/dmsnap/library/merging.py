@@ -54,7 +54,7 @@ def merge(
     cow: Source,
     origin: Source,
     *,
-    others: Sequence[Source] = (),
+    others: Source | Sequence[Source] = (),
     dry_run: bool = False,
     max_rate_bytes: int | None = None,
     prefetch: str | int = "auto",
@@ -73,8 +73,8 @@ def merge(
     Args:
         cow: The COW store.
         origin: The device that the snapshot was taken of.
-        others: Stores of other snapshots of the same origin. They get copies of what is overwritten, so that their
-            content stays.
+        others: A store, or stores, of other snapshots of the same origin. They get copies of what is overwritten, so
+            that their content stays.
         dry_run: Only look, open nothing for writing and say what would be done.
         max_rate_bytes: The most bytes a second to write to the origin.
         prefetch: How the stores' areas are read; as `open_snapshot`.
@@ -94,7 +94,7 @@ def merge(
         )
         _refuse(below, store, warn)
         kept = OtherSnapshots(below, store, stack, writable=not dry_run, prefetch=prefetch)
-        kept.open(others)
+        kept.open([others] if isinstance(others, str | os.PathLike | BlockDevice) else others)
         planned = MergeResult(
             dry_run=dry_run,
             chunks=len(store.table),

@@ -128,7 +128,8 @@ class AreaReader:
         """Prefetches what the policy wants; returns how many pieces to use before the next time."""
         used = self._used
         ahead = max(0, self._asked - used)
-        more = min(self._policy.ask(used, ahead, waited), self._most - ahead, self._pieces - used - ahead)
+        wanted = self._policy.ask(used, ahead, waited, self._device.clock())
+        more = min(wanted, self._most - ahead, self._pieces - used - ahead)
         if more > 0:
             begin = used + ahead
             ahead += more

@@ -6,6 +6,7 @@ used. The result of loading is the same for each policy; only the time differs.
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 from dmsnap.errors import DmsnapError
@@ -26,13 +27,14 @@ class BadPrefetch(DmsnapError, ValueError):
 class PrefetchPolicy(Protocol):
     """Decides how many blocks to ask for, and when to decide again."""
 
-    def ask(self, used: int, ahead: int, waited: bool) -> int:
+    def ask(self, used: int, ahead: int, waited: bool, now: float) -> int:
         """Returns how many more blocks to ask for now.
 
         Args:
             used: Blocks used so far.
             ahead: Blocks asked for and not used yet.
             waited: Whether the next block was not there yet when it was wanted last.
+            now: Seconds on the device's clock.
         """
         ...
 
@@ -47,7 +49,7 @@ class FixedPrefetch:
     def __init__(self, depth: int) -> None:
         self._window = depth + 1 if depth else 0
 
-    def ask(self, used: int, ahead: int, waited: bool) -> int:  # noqa: ARG002
+    def ask(self, used: int, ahead: int, waited: bool, now: float) -> int:  # noqa: ARG002
         """Tops the window up to ``depth`` blocks besides the next one."""
         return self._window - ahead
 
@@ -57,32 +59,61 @@ class FixedPrefetch:
 
 
 class AutoPrefetch:
-    """Finds the depth that the device rewards.
+    """Finds the depth that the device rewards, from the first load on.
 
-    The window grows with what was used, so that a small store is never paid for with many useless reads, up to
-    `CALM`; each time the loader has to wait it doubles, up to `MOST`. A device that answers at once never sees more
-    than `CALM`; one with 5 ms a read has hundreds under way after a few of its round trips. Blocks are asked for and
-    used half a window at a time: that costs a fraction of doing so one by one.
+    It times the device: how long does a whole window of blocks take? While a larger one takes no longer, reads run side
+    by side, and the window grows, fourfold as long as none seems to queue. Where it takes half as long again as the
+    quickest did, reads queue up. Then twice as many as the device has under way in that quickest time keep it busy, and
+    more would only be read in vain behind the end of the store; but a sixteenth of what was used, up to `STEADY`, is
+    always allowed, because a disk finds a better order in a longer queue.
+
+    Where the loader never waits, the window grows with what was used, up to `CALM`. Blocks are asked for and used half
+    a window at a time: that costs a fraction of doing so one by one.
     """
 
-    LEAST = 4
+    LEAST = KERNEL_DEPTH + 1
     CALM = 64
+    STEADY = 128
     MOST = 1024
+
+    _SIDE_BY_SIDE = 1.2
+    _QUEUED = 1.5
 
     def __init__(self) -> None:
         self._window = self.LEAST
+        self._waited = False
+        self._since_used, self._since_seconds = 0, math.nan
+        self._quickest = math.inf
 
-    def ask(self, used: int, ahead: int, waited: bool) -> int:
-        """Fills the window once half of it is used, or at once when it grew because of a wait."""
-        if waited and used:
-            self._window = min(self._window * 2, self.MOST)
-        elif self._window < self.CALM and self._window < used:
-            self._window = min(used, self.CALM)
+    def ask(self, used: int, ahead: int, waited: bool, now: float) -> int:
+        """Fills the window once half of it is used; looks at its size each time that all of it was."""
+        self._waited = self._waited or waited
+        if not used and not ahead:
+            self._since_seconds = now
+        turned = used - self._since_used
+        if turned >= self._window:
+            self._resize(used, (now - self._since_seconds) * self._window / turned)
+            self._since_used, self._since_seconds, self._waited = used, now, False
         return self._window - ahead if ahead <= self._window // 2 else 0
 
     def use(self, ahead: int) -> int:
         """Half a window."""
         return ahead - self._window // 2
+
+    def _resize(self, used: int, seconds: float) -> None:
+        """Chooses a window, the last one having taken so long."""
+        window, quickest = self._window, self._quickest
+        if not self._waited:
+            self._window = max(window, min(used, self.CALM))
+            return
+        self._quickest = min(quickest, seconds)
+        if seconds <= quickest * self._SIDE_BY_SIDE:
+            self._window = min(window * (2 if quickest == math.inf else 4), self.MOST)
+        elif seconds <= quickest * self._QUEUED:
+            self._window = min(window * 2, self.MOST)
+        else:
+            under_way = int(window * quickest / seconds)
+            self._window = max(self.LEAST, 2 * under_way, min(used // 16, self.STEADY))
 
 
 def prefetch_policy(name: str | int) -> PrefetchPolicy:

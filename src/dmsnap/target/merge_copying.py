@@ -118,11 +118,13 @@ class RunCopier:
 
     def failure(self, words: str, error: DmsnapError) -> MergeFailed:
         """Returns the error of a merge that stops: the kernel's words, and what happened."""
-        return MergeFailed(
+        failure = MergeFailed(
             f"{self._name}: {words}: shutting down merge: {error.message}",
             hint=error.hint or "mend what failed and merge again: nothing is lost",
             device=self._name,
         )
+        failure.errno = getattr(error, "errno", None)
+        return failure
 
     def _read_ahead(self, copies: Copies) -> None:
         """Has the COW device read in its own order what is to be asked for in another."""
