@@ -12,6 +12,7 @@ from row import Row, in_turn, ratios_of, spread, times
 from stores import CHUNKS_A_GIB, metadata_store
 
 from dmsnap.block import BlockDevice, FileDevice
+from dmsnap.block.model import DRIVES, ModelDevice, make_drive
 from dmsnap.block.wrap import DelayDevice
 from dmsnap.store import open_store
 
@@ -22,6 +23,7 @@ DEPTHS = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1, 0)
 """From the deepest on, which no sensible device is slowest at by far."""
 WORST = 1.15
 FINALISTS = 3
+SEEDS = (0, 1, 2)
 SECONDS_EACH = 1.5
 """About how long a final may last for each of those in it."""
 
@@ -30,7 +32,7 @@ Load = Callable[[str | int], float]
 
 
 def against_fixed_depths(folder: Path) -> Iterator[Row]:
-    """On delays of 0.1 to 50 ms, where any number of reads wait at once, and on a file: in the page cache, and not."""
+    """On delays of 0.1 to 50 ms, where any number of reads wait at once; on a file; and on modelled drives."""
     for areas in STORES:
         path = folder / f"{areas}.cow"
         metadata_store(path, areas - 1, 256 * CHUNKS_A_GIB, allocated=True)
@@ -38,6 +40,8 @@ def against_fixed_depths(folder: Path) -> Iterator[Row]:
             yield judged(f"{delay} ms", areas, partial(_seconds, partial(_delayed, path, delay / 1000)))
         yield judged("page cache", areas, partial(_seconds, partial(FileDevice, path)))
         yield judged("not cached", areas, partial(_seconds, partial(_uncached, path)))
+        for drive in DRIVES:
+            yield simulated(drive, areas, path)
         path.unlink()
 
 
@@ -46,10 +50,26 @@ def judged(where: str, areas: int, load: Load) -> Row:
     best = best_depths(load)
     rounds = max(4, min(20, round(SECONDS_EACH / load(best[0]))))
     auto, *fixed = in_turn(rounds, partial(load, "auto"), *(partial(load, depth) for depth in best))
-    depth, theirs = min(zip(best, fixed, strict=True), key=lambda each: statistics.median(each[1]))
+    return _row(f"{where}, {areas:,} areas", auto, dict(zip(best, fixed, strict=True)))
+
+
+def simulated(drive: str, areas: int, path: Path) -> Row:
+    """The same in simulated time, which is exact: every depth, on some drives of a kind."""
+
+    def seconds(prefetch: str | int) -> list[float]:
+        return [
+            _seconds(lambda seed=seed: ModelDevice(FileDevice(path), make_drive(drive, seed)), prefetch)  # type: ignore[misc]
+            for seed in SEEDS
+        ]
+
+    return _row(f"{drive} model, {areas:,} areas", seconds("auto"), {depth: seconds(depth) for depth in DEPTHS})
+
+
+def _row(what: str, auto: list[float], fixed: dict[int, list[float]]) -> Row:
+    depth, theirs = min(fixed.items(), key=lambda each: statistics.median(each[1]))
     ratios = ratios_of(auto, theirs)
     return Row(
-        f"{where}, {areas:,} areas; best: {depth}, {spread([statistics.median(theirs)])}",
+        f"{what}; best {depth}: {spread([statistics.median(theirs)])}",
         spread(auto),
         times(ratios),
         f"<= {WORST:g}x",

@@ -39,7 +39,9 @@ class Benchmark(NamedTuple):
 
 BENCHMARKS = {
     "page-cache": Benchmark("load 16 million exceptions that are in memory", loading.from_page_cache),
-    "slow-disk": Benchmark("load 1,563 areas, 400,000 exceptions, where a read takes 0, 5 or 20 ms", slow_disk.against_linux),
+    "slow-disk": Benchmark(
+        "load 1,563 areas, 400,000 exceptions, where a read takes 0, 5 or 20 ms", slow_disk.against_linux
+    ),
     "instant": Benchmark("load 10,000 areas that are in memory", loading.without_waiting),
     "prefetch": Benchmark("auto, beside the best fixed depth of 0 to 256", prefetching.against_fixed_depths),
     "export": Benchmark("a snapshot of 1 GiB, a quarter of its 16 KiB chunks changed", export.against_qemu_img),

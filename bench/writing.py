@@ -73,8 +73,6 @@ def beside_a_plain_file(folder: Path) -> Iterator[Row]:
             met,
             (amplification,),
         )
-    for path in folder.iterdir():
-        path.unlink()
 
 
 def _to_a_snapshot(origin: Path, cow: Path, amplified: list[float]) -> tuple[Callable[[], None], _Seconds]:

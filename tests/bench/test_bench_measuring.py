@@ -65,9 +65,25 @@ print(json.dumps([row.name, row.figure, row.ratio, row.met, asked]))
 
 def test_auto_is_judged_by_the_best_fixed_depth() -> None:
     name, figure, ratio, met, asked = python(JUDGED)
-    assert name == "a played disk, 100 areas; best: 24, 1.000 s"
+    assert name == "a played disk, 100 areas; best 24: 1.000 s"
     assert (figure, ratio, met) == ("1.100 s (1.100-1.100)", "1.10x (1.10-1.10)", True)
     assert set(asked) == {"auto", 256, 192, 128, 96, 64, 48, 32, 24, 16, 12}, "deeper to shallower, until it is slow"
+
+
+def test_on_a_modelled_drive_the_judgement_is_exact(tmp_path: Path) -> None:
+    code = """
+import pathlib, prefetching, stores
+path = pathlib.Path(sys.argv[1])
+stores.metadata_store(path, 19, 1 << 20)
+prefetching.DEPTHS = (16, 1, 0)
+rows = [prefetching.simulated("network-5ms", 20, path) for _ in range(2)]
+print(json.dumps([rows[0] == rows[1], rows[0].name, len(rows[0].ratios), rows[0].runs]))
+"""
+    same, name, ratios, runs = python(code, tmp_path / "small.cow")
+    assert same
+    assert name.startswith("network-5ms model, 20 areas; best 16: ")
+    assert ratios == len(runs) == 3
+    assert 0.01 < min(runs) <= max(runs) < 0.2, "seconds of the model, in which nobody waited"
 
 
 def test_a_loop_of_small_reads_finds_what_loading_finds(tmp_path: Path) -> None:
