@@ -11,7 +11,7 @@ from dmsnap.block.contract import BlockDevice
 _RECORD = struct.Struct("<QQ")
 _CHUNK_BYTES = 4096
 BUFFER_BYTES = 8192
-"""What Ruby reads at once for a file that is read in small pieces (so lvmsync); Python has the same."""
+"""What Ruby, in which lvmsync is written, reads at once for a file that is read in small pieces."""
 
 
 def exceptions_of(file: BinaryIO, most: int | None = None) -> dict[int, int]:
