@@ -27,8 +27,8 @@ lint: $(VENV)/ready-dev  ## set up, then check style, format and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: $(VENV)/ready-dev  ## set up, then measure against the kernel and qemu-img, in one run
-	$(PY) bench/run.py $(ARGS)
+bench: $(VENV)/ready-dev  ## set up, then measure against the kernel and qemu-img, in one run (docs/benchmarks.md)
+	$(PY) bench/run.py --out build/bench $(ARGS)
 
 programs: $(VENV)/ready-dev  ## set up, then run random programs in a real kernel, in ours and crossed (PROGRAMS=…)
 	$(PY) -m dmsnap.testing.programs run --seed 0 --count $(PROGRAMS) --crossed

@@ -1,103 +1,89 @@
 """Measures what the project promises, beside what people use today, in one run: ``make bench``.
 
-python bench/run.py [--json FILE] [NAME…]      NAME: page-cache, slow-disk, instant, export, merge, write, help
+python bench/run.py [--out FOLDER] [--page FILE] [NAME…]      docs/benchmarks.md explains each NAME
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import export
 import loading
 import merging
-import numpy as np
+import prefetching
+import slow_disk
 import startup
 import writing
+from machine import machine
 from row import Row, reason_of
+from table import markdown, publish
 
 from dmsnap.errors import DmsnapError
 
+
+class Benchmark(NamedTuple):
+    """What it measures, in a few words, and the function that does, in a folder of its own."""
+
+    title: str
+    rows: Callable[[Path], Iterator[Row]]
+
+
 BENCHMARKS = {
-    "page-cache": loading.from_page_cache,
-    "slow-disk": loading.from_slow_disk,
-    "instant": loading.without_waiting,
-    "export": export.against_qemu_img,
-    "merge": merging.against_qemu_img,
-    "write": writing.beside_a_plain_file,
-    "help": startup.help_page,
+    "page-cache": Benchmark("load 16 million exceptions that are in memory", loading.from_page_cache),
+    "slow-disk": Benchmark(
+        "load 1,563 areas, 400,000 exceptions, where a read takes 0, 5 or 20 ms", slow_disk.against_linux
+    ),
+    "instant": Benchmark("load 10,000 areas that are in memory", loading.without_waiting),
+    "prefetch": Benchmark("auto, beside the best fixed depth of 0 to 256", prefetching.against_fixed_depths),
+    "export": Benchmark("a snapshot of 1 GiB, a quarter of its 16 KiB chunks changed", export.against_qemu_img),
+    "merge": Benchmark("100,000 scattered 4 KiB chunks into an origin of 1 GiB", merging.against_qemu_img),
+    "write": Benchmark("16,384 random 4 KiB writes, flushed after every 64", writing.beside_a_plain_file),
+    "help": Benchmark("say what the command can do", startup.help_page),
 }
 
-WIDEST_CELL = 60
 
-
-def machine() -> dict[str, str]:
-    """What it ran on, and with which versions."""
-    model = "unknown"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-    versions = {
-        "dmsnap": version("dmsnap"),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "kernel": platform.release(),
-        "processors": f"{os.cpu_count()} x {model}",
-    }
-    qemu_img = shutil.which("qemu-img")
-    if qemu_img:
-        said = subprocess.run([qemu_img, "--version"], check=True, capture_output=True, text=True).stdout
-        versions["qemu-img"] = said.split()[2]
-    return versions
-
-
-def print_table(rows: list[Row]) -> None:
-    """One line a row; a goal that was missed cannot be overlooked."""
-    columns = zip(*((row.name, row.figure, row.against) for row in rows), strict=True)
-    widths = [min(WIDEST_CELL, max(map(len, column))) for column in columns]  # a long reason must not widen every line
-    for row in rows:
-        cells = "  ".join(
-            text.ljust(width) for text, width in zip((row.name, row.figure, row.against), widths, strict=True)
-        )
-        verdict = "" if row.met is None else ("met" if row.met else "MISSED")
-        print(f"{cells}  {row.goal:<24}{verdict}".rstrip())
-
-
-def measured(name: str, benchmark: Callable[[Path], Iterator[Row]], folder: Path) -> Iterator[Row]:
+def measured(name: str) -> Iterator[Row]:
     """The rows of a benchmark; one that cannot go on has a last row with the reason, and its goal counts as missed."""
+    started = time.monotonic()
+    print(f"… {name}", end="", file=sys.stderr, flush=True)
     try:
-        yield from benchmark(folder)
+        with tempfile.TemporaryDirectory(prefix="dmsnap-bench-") as folder:
+            yield from BENCHMARKS[name].rows(Path(folder))
     except (DmsnapError, OSError, subprocess.SubprocessError) as error:
         yield Row(name, f"not measured: {reason_of(error)}", met=False)
+    print(f" took {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
 
 def main() -> int:
     """Runs the benchmarks asked for (all without names); exit status 1 when a goal was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*BENCHMARKS, []], help="which ones")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*BENCHMARKS, []], help=", ".join(BENCHMARKS))
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write results.md and results.json there")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="also put the table into this page; not with NAMEs")
     arguments = parser.parse_args()
-    facts = machine()
-    print("  ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="dmsnap-bench-") as folder:
-        for name in arguments.names or BENCHMARKS:
-            print(f"… {name}", file=sys.stderr, flush=True)
-            rows += measured(name, BENCHMARKS[name], Path(folder))
-    print_table(rows)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": facts, "rows": [asdict(row) for row in rows]}, indent=2))
-    return any(row.met is False for row in rows)
+    if arguments.page and arguments.names:
+        parser.error("a page holds the table of one whole run: leave out the names, or --page")
+    facts = machine(Path(tempfile.gettempdir()))
+    rows = {name: list(measured(name)) for name in arguments.names or BENCHMARKS}
+    table = markdown(facts, {name: benchmark.title for name, benchmark in BENCHMARKS.items()}, rows)
+    print(table, end="")
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "results.md").write_text(table, "utf-8")
+        every = [{"benchmark": name, **asdict(row)} for name in rows for row in rows[name]]
+        (arguments.out / "results.json").write_text(json.dumps({"machine": facts, "rows": every}, indent=2) + "\n")
+    if arguments.page:
+        publish(arguments.page, table)
+    return any(row.met is False for name in rows for row in rows[name])
 
 
 if __name__ == "__main__":

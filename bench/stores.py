@@ -8,17 +8,22 @@ from pathlib import Path
 import numpy as np
 
 CHUNK_BYTES = 4096
+CHUNKS_A_GIB = (1 << 30) // CHUNK_BYTES
 PER_AREA = CHUNK_BYTES // 16
 
 
-def metadata_store(path: Path, areas: int, origin_chunks: int, *, scattered: bool = True) -> int:
-    """Writes a store of 4 KiB chunks with ``areas`` full areas and the empty one that ends them; data chunks are holes.
+def metadata_store(
+    path: Path, areas: int, origin_chunks: int, *, scattered: bool = True, allocated: bool = False
+) -> int:
+    """Writes a store of 4 KiB chunks with ``areas`` full areas and the empty one that ends them.
 
     Args:
-        path: Where; the file is sparse.
+        path: Where.
         areas: Full areas.
         origin_chunks: Size of the origin over which the exceptions lie.
         scattered: In random order and places; otherwise from chunk 0 on, in order.
+        allocated: Data chunks have their place on the disk, so that the areas lie as far apart as in a store that was
+            written; otherwise they are holes.
 
     Returns:
         The number of exceptions.
@@ -30,7 +35,11 @@ def metadata_store(path: Path, areas: int, origin_chunks: int, *, scattered: boo
     records[:, :, 0] = origin.reshape(areas, PER_AREA)
     records[:, :, 1] = first + 1 + np.arange(PER_AREA, dtype=np.uint64)
     with path.open("wb") as out:
-        out.truncate((2 + areas * (PER_AREA + 1)) * CHUNK_BYTES)
+        size = (2 + areas * (PER_AREA + 1)) * CHUNK_BYTES
+        if allocated:
+            os.posix_fallocate(out.fileno(), 0, size)
+        else:
+            out.truncate(size)
         os.pwrite(out.fileno(), b"SnAp" + np.array([1, 1, CHUNK_BYTES // 512], "<u4").tobytes(), 0)
         for area, content in enumerate(records):
             os.pwrite(out.fileno(), content.tobytes(), int(first[area, 0]) * CHUNK_BYTES)

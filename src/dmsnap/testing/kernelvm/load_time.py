@@ -65,7 +65,7 @@ def slow_disk(image: Path, read_delay_seconds: float) -> Iterator[str]:
         raise KernelVMUnavailable("a slow disk needs nbdkit", hint="apt-get install nbdkit")
     with tempfile.TemporaryDirectory(prefix="dmsnap-nbdkit-") as folder:
         socket = Path(folder, "socket")
-        command = [nbdkit, "--foreground", "--exit-with-parent", "--unix", str(socket), "--threads", "64"]
+        command = [nbdkit, "--foreground", "--exit-with-parent", "--unix", str(socket), "--threads", "256"]
         command += [
             "--filter=delay",
             "file",
