@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from dmsnap.library.description import StoreInfo, info, status, table
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.movement import export, map_changes
+    from dmsnap.library.prediction import Prediction, predict
     from dmsnap.library.snapshot_file import SnapshotFile, WritableSnapshotFile, open_snapshot
+    from dmsnap.library.tuning import TuneResult, tune
 
 __all__ = [
     "DmsnapError",
     "MergeResult",
+    "Prediction",
     "SnapshotFile",
     "StoreInfo",
+    "TuneResult",
     "WritableSnapshotFile",
     "create",
     "export",
@@ -30,15 +34,19 @@ __all__ = [
     "map_changes",
     "merge",
     "open_snapshot",
+    "predict",
     "status",
     "table",
+    "tune",
 ]
 
 _HOME = {
     "DmsnapError": "dmsnap.errors",
     "MergeResult": "dmsnap.library.merging",
+    "Prediction": "dmsnap.library.prediction",
     "SnapshotFile": "dmsnap.library.snapshot_file",
     "StoreInfo": "dmsnap.library.description",
+    "TuneResult": "dmsnap.library.tuning",
     "WritableSnapshotFile": "dmsnap.library.snapshot_file",
     "create": "dmsnap.library.creation",
     "export": "dmsnap.library.movement",
@@ -46,8 +54,10 @@ _HOME = {
     "map_changes": "dmsnap.library.movement",
     "merge": "dmsnap.library.merging",
     "open_snapshot": "dmsnap.library.snapshot_file",
+    "predict": "dmsnap.library.prediction",
     "status": "dmsnap.library.description",
     "table": "dmsnap.library.description",
+    "tune": "dmsnap.library.tuning",
 }
 
 
