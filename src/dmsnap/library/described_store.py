@@ -71,6 +71,7 @@ class DescribedStore(BlockDevice):
         self.areas = areas
         self.chunk_size_bytes = chunk_size_bytes
         self._per_area = per_area
+        self._stride_bytes = (per_area + 1) * chunk_size_bytes
         self._header = pack_header(Header(MAGIC, 1, VERSION, sectors))
         indices = np.arange(min(per_area, _MOST_AT_ONCE), dtype="<u8")
         self._pattern = np.stack([indices, indices], axis=1)
@@ -80,17 +81,20 @@ class DescribedStore(BlockDevice):
         return self._size_bytes
 
     def _read_into(self, offset: int, view: memoryview) -> None:
-        end, chunk, stride = offset + len(view), self.chunk_size_bytes, self._per_area + 1
-        first = max(0, -(-(offset // chunk - 1) // stride))
-        after = min(self.areas, ((end - 1) // chunk - 1) // stride + 1)
-        starts = [area_chunk(area, self._per_area) * chunk for area in range(first, after)]
-        if len(starts) != 1 or offset < starts[0] or end > starts[0] + chunk:
-            view[:] = bytes(len(view))
+        chunk, end = self.chunk_size_bytes, offset + len(view)
+        area, inside = divmod(offset - chunk, self._stride_bytes)
+        if 0 <= area < self.areas and inside + len(view) <= chunk:  # what a loader asks for
+            self._fill(area, inside // RECORD_BYTES, view)
+            return
+        view[:] = bytes(len(view))
         if offset < HEADER_BYTES:
-            view[offset:HEADER_BYTES] = self._header[offset:]
-        for area, start in enumerate(starts, first):
+            view[:HEADER_BYTES] = self._header
+        after = min(self.areas, (end - chunk - 1) // self._stride_bytes + 1)
+        for touched in range(max(0, area), after):
+            start = chunk + touched * self._stride_bytes
             begin, stop = max(start, offset), min(start + chunk, end)
-            self._fill(area, (begin - start) // RECORD_BYTES, view[begin - offset : stop - offset])
+            if begin < stop:
+                self._fill(touched, (begin - start) // RECORD_BYTES, view[begin - offset : stop - offset])
 
     def _fill(self, area: int, index: int, view: memoryview) -> None:
         """Writes the records of an area from ``index`` on."""

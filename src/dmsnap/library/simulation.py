@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dmsnap.block.completion import Completion
 from dmsnap.block.contract import BlockDevice, ReadRequest
-from dmsnap.block.model import DRIVES, Drive, ModelDevice, make_drive
+from dmsnap.block.model import DRIVES, ModelDevice, make_drive
 from dmsnap.block.wrap.wrapper import Wrapper
 from dmsnap.errors import DmsnapError
 from dmsnap.library.described_store import DescribedStore
@@ -186,25 +186,26 @@ def simulate(
 def _loads(device: BlockDevice, model: str, depths: Sequence[int], seed: int, count: Iterator[None]) -> ModelLoads:
     """Loads with each policy on one model."""
 
-    def seconds(prefetch: str | int) -> tuple[float, int]:
-        watched = _Watched(device, make_drive(model, seed))
-        begin = watched.clock()
-        open_store(watched, prefetch=prefetch)
+    def seconds(prefetch: str | int) -> float:
+        modelled = ModelDevice(device, make_drive(model, seed))
+        open_store(modelled, prefetch=prefetch)
         next(count)
-        return watched.clock() - begin, watched.most_in_flight
+        return modelled.clock()
 
-    loads = tuple(LoadTime(depth, seconds(depth)[0]) for depth in depths)
+    loads = tuple(LoadTime(depth, seconds(depth)) for depth in depths)
     best = min(loads, key=lambda load: (load.seconds, load.depth))
     knee = next(load for load in loads if load.seconds <= best.seconds * KNEE_FACTOR)
     kernel = next((load.seconds for load in loads if load.depth == KERNEL_DEPTH), None)
-    auto_seconds, in_flight = seconds("auto")
+    watched = _Watched(ModelDevice(device, make_drive(model, seed)))
+    open_store(watched, prefetch="auto")
+    next(count)
     return ModelLoads(
         model=model,
         description=DRIVES[model].description,
         loads=loads,
-        kernel_seconds=seconds("kernel")[0] if kernel is None else kernel,
-        auto_seconds=auto_seconds,
-        auto_reads_in_flight=in_flight,
+        kernel_seconds=seconds("kernel") if kernel is None else kernel,
+        auto_seconds=watched.clock(),
+        auto_reads_in_flight=watched.most_in_flight,
         best_depth=best.depth,
         best_seconds=best.seconds,
         knee_depth=knee.depth,
@@ -213,10 +214,10 @@ def _loads(device: BlockDevice, model: str, depths: Sequence[int], seed: int, co
 
 
 class _Watched(Wrapper):
-    """A modelled device that knows how many reads were under way at most; closing it is left to the device below."""
+    """A device that knows how many reads were under way at most."""
 
-    def __init__(self, device: BlockDevice, drive: Drive) -> None:
-        super().__init__(ModelDevice(device, drive))
+    def __init__(self, device: BlockDevice) -> None:
+        super().__init__(device)
         self.most_in_flight = 0
         self._in_flight = 0
 
