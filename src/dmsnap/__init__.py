@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from dmsnap.library.description import StoreInfo, info, status, table
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.movement import export, map_changes
+    from dmsnap.library.simulation import Simulation, simulate
     from dmsnap.library.snapshot_file import SnapshotFile, WritableSnapshotFile, open_snapshot
 
 __all__ = [
     "DmsnapError",
     "MergeResult",
+    "Simulation",
     "SnapshotFile",
     "StoreInfo",
     "WritableSnapshotFile",
@@ -30,6 +32,7 @@ __all__ = [
     "map_changes",
     "merge",
     "open_snapshot",
+    "simulate",
     "status",
     "table",
 ]
@@ -37,6 +40,7 @@ __all__ = [
 _HOME = {
     "DmsnapError": "dmsnap.errors",
     "MergeResult": "dmsnap.library.merging",
+    "Simulation": "dmsnap.library.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
     "StoreInfo": "dmsnap.library.description",
     "WritableSnapshotFile": "dmsnap.library.snapshot_file",
@@ -46,6 +50,7 @@ _HOME = {
     "map_changes": "dmsnap.library.movement",
     "merge": "dmsnap.library.merging",
     "open_snapshot": "dmsnap.library.snapshot_file",
+    "simulate": "dmsnap.library.simulation",
     "status": "dmsnap.library.description",
     "table": "dmsnap.library.description",
 }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_simulation"]
 
-_AUTO_BEYOND = 1.7
+_AUTO_BEYOND = 2.1
 """Where ``auto`` stands on the logarithmic axis of depths: so many times the deepest one, in a column of its own."""
 _LONGEST_NAME = 50
 
