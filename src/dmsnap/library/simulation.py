@@ -24,7 +24,6 @@ __all__ = [
     "DEFAULT_AREAS",
     "DEFAULT_CHUNK_SIZE_BYTES",
     "DEFAULT_DEPTHS",
-    "DEFAULT_ROOM_AREAS",
     "KNEE_FACTOR",
     "MOST_DEPTHS",
     "BadDepths",
@@ -40,8 +39,6 @@ DEFAULT_AREAS = 1563
 DEFAULT_CHUNK_SIZE_BYTES = 4096
 """The chunk size that LVM2 takes unless told otherwise."""
 DEFAULT_DEPTHS = (0, 1, 2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-DEFAULT_ROOM_AREAS = max(DEFAULT_DEPTHS)
-"""So that no depth runs into the end of the device and is spared the useless reads."""
 MOST_DEPTHS = 1000
 KNEE_FACTOR = 1.1
 """The knee is the smallest depth that takes at most this many times as long as the best."""
@@ -111,6 +108,7 @@ class Simulation:
         device_size_bytes: Of the COW device: reading ahead ends where it does.
         seed: What the drives were made from.
         models: One for each drive.
+        too_small: Drives left out, where none was named, since the COW device is larger.
     """
 
     name: str | None
@@ -119,6 +117,7 @@ class Simulation:
     device_size_bytes: int
     seed: int
     models: tuple[ModelLoads, ...]
+    too_small: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
         """Returns the fields under the same names, as JSON types; names and meanings are stable."""
@@ -130,7 +129,7 @@ def simulate(
     *,
     areas: int = DEFAULT_AREAS,
     chunk_size_bytes: int = DEFAULT_CHUNK_SIZE_BYTES,
-    room_areas: int = DEFAULT_ROOM_AREAS,
+    room_areas: int | None = None,
     models: Sequence[str] = (),
     depths: Sequence[int] = DEFAULT_DEPTHS,
     seed: int = 0,
@@ -146,8 +145,9 @@ def simulate(
         areas: How many metadata areas it has.
         chunk_size_bytes: A power of two from 512 bytes to 1 GiB.
         room_areas: How many more areas the device has room for. A loader that reads ahead does not know where the store
-            ends, so past its end it reads as many areas for nothing as it looks ahead, if they are there.
-        models: Names from `dmsnap.block.model.DRIVES`; none means all.
+            ends, so past its end it reads as many areas for nothing as it looks ahead, if they are there. None means
+            256, or less where these would take over 64 GiB.
+        models: Names from `dmsnap.block.model.DRIVES`; none means all that the device fits on.
         depths: Fixed depths, each from 0 to 65536.
         seed: What differs between two drives of a kind comes from it.
         progress: Called after each load.
@@ -157,7 +157,7 @@ def simulate(
         UnknownDrive: There is no model of that name.
         BadDescription, BadChunkSize: No store can be as described.
         InvalidStore: The store was invalidated.
-        BadRequest: The device is larger than a drive.
+        BadRequest: The device is larger than a drive that was named, or than all.
         DmsnapError: As `open_snapshot`, for a store that cannot be loaded.
     """
     steps = _checked(depths)
@@ -170,7 +170,7 @@ def simulate(
         else:
             store = _loaded(cow, stack)
             device = store.device
-        names = tuple(dict.fromkeys(models)) or tuple(DRIVES)
+        names = tuple(dict.fromkeys(models)) or _large_enough(device)
         count = _counted(progress, len(names) * (len(steps) + 1 + (KERNEL_DEPTH not in steps)))
         results = tuple(_loads(device, name, steps, seed, count) for name in names)
         return Simulation(
@@ -180,6 +180,7 @@ def simulate(
             device_size_bytes=device.size_bytes,
             seed=seed,
             models=results,
+            too_small=() if models else tuple(name for name in DRIVES if name not in names),
         )
 
 
@@ -247,6 +248,13 @@ def _loaded(cow: Source, stack: ExitStack) -> Store:
             device=name,
         )
     return store
+
+
+def _large_enough(device: BlockDevice) -> tuple[str, ...]:
+    """The drives that a device fits on; all of them if there is none, so that the first says what is wrong."""
+    drives = {name: make_drive(name) for name in DRIVES}
+    fits = (name for name, drive in drives.items() if drive.start_bytes + device.size_bytes <= drive.capacity_bytes)
+    return tuple(fits) or tuple(drives)
 
 
 def _checked(depths: Sequence[int]) -> list[int]:

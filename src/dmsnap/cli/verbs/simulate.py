@@ -9,16 +9,16 @@ import click
 import dmsnap
 from dmsnap.block.model import DRIVES
 from dmsnap.cli.options import PATH, json_option, verb
-from dmsnap.cli.output import for_eyes, print_json, result_stream
+from dmsnap.cli.output import for_eyes, print_json, print_warning, result_stream
 from dmsnap.cli.progress import step_bar
 from dmsnap.cli.sizes import size_callback
 from dmsnap.cli.text import printable, readable_size
+from dmsnap.library.described_store import DEFAULT_ROOM_AREAS
 from dmsnap.library.plotting import check_plot_file, seconds_text
 from dmsnap.library.simulation import (
     DEFAULT_AREAS,
     DEFAULT_CHUNK_SIZE_BYTES,
     DEFAULT_DEPTHS,
-    DEFAULT_ROOM_AREAS,
     MOST_DEPTHS,
 )
 from dmsnap.store.prefetch import KERNEL_DEPTH, MAX_DEPTH
@@ -58,7 +58,7 @@ def _depths_callback(_context: click.Context, _parameter: click.Parameter, value
     "--room",
     metavar="N",
     type=click.IntRange(min=0),
-    help=f"Areas that are still free after those in use.  [default: {DEFAULT_ROOM_AREAS}]",
+    help=f"Areas that are still free after those in use.  [default: {DEFAULT_ROOM_AREAS}, up to 64G]",
 )
 @click.option(
     "--model",
@@ -108,7 +108,7 @@ def command(
             snap,
             areas=DEFAULT_AREAS if areas is None else areas,
             chunk_size_bytes=DEFAULT_CHUNK_SIZE_BYTES if chunk_size is None else chunk_size,
-            room_areas=DEFAULT_ROOM_AREAS if room is None else room,
+            room_areas=room,
             models=models,
             depths=depths,
             seed=seed,
@@ -122,6 +122,8 @@ def command(
         print_json(result.to_json())
     else:
         print_loads(result)
+        for name in result.too_small:
+            print_warning(f"{name} is left out: the COW device of {readable_size(result.device_size_bytes)} is larger")
 
 
 def heading(result: Simulation) -> str:
