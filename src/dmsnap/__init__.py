@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.movement import export, map_changes
     from dmsnap.library.prediction import Prediction, predict
+    from dmsnap.library.simulation import Simulation, simulate
     from dmsnap.library.snapshot_file import SnapshotFile, WritableSnapshotFile, open_snapshot
     from dmsnap.library.tuning import TuneResult, tune
 
@@ -24,6 +25,7 @@ __all__ = [
     "DmsnapError",
     "MergeResult",
     "Prediction",
+    "Simulation",
     "SnapshotFile",
     "StoreInfo",
     "TuneResult",
@@ -35,6 +37,7 @@ __all__ = [
     "merge",
     "open_snapshot",
     "predict",
+    "simulate",
     "status",
     "table",
     "tune",
@@ -44,6 +47,7 @@ _HOME = {
     "DmsnapError": "dmsnap.errors",
     "MergeResult": "dmsnap.library.merging",
     "Prediction": "dmsnap.library.prediction",
+    "Simulation": "dmsnap.library.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
     "StoreInfo": "dmsnap.library.description",
     "TuneResult": "dmsnap.library.tuning",
@@ -55,6 +59,7 @@ _HOME = {
     "merge": "dmsnap.library.merging",
     "open_snapshot": "dmsnap.library.snapshot_file",
     "predict": "dmsnap.library.prediction",
+    "simulate": "dmsnap.library.simulation",
     "status": "dmsnap.library.description",
     "table": "dmsnap.library.description",
     "tune": "dmsnap.library.tuning",

@@ -9,14 +9,14 @@ from dmsnap.library.places import Places
 from dmsnap.library.rehearsal import Loading, load, rehearse
 from dmsnap.library.used_areas import guess_used_areas
 
-__all__ = ["LoadTime", "OwnLoad", "load_by_dmsnap"]
+__all__ = ["LoadEstimate", "OwnLoad", "load_by_dmsnap"]
 
 MOST_REHEARSED = 8192
 """Areas: enough for `auto` to find its depth, and then to show what it comes to."""
 
 
 @dataclass(frozen=True, slots=True)
-class LoadTime:
+class LoadEstimate:
     """How long a load takes.
 
     Attributes:
@@ -53,21 +53,21 @@ class OwnLoad:
         """Whether all of a real store was loaded."""
         return self.loading.finished and not self.rehearsed
 
-    def time(self) -> LoadTime | None:
+    def time(self) -> LoadEstimate | None:
         """Returns how long all areas take; None if nothing was read in the time."""
         areas, marks = self.measured.areas, self.loading.marks
         done, seconds = self.loading.areas, self.loading.seconds
         if not done:
             return None
         if done >= areas:
-            return LoadTime(seconds, seconds, seconds)
+            return LoadEstimate(seconds, seconds, seconds)
         # What is left goes on as the second half did: by then the depth is found. Its own two halves tell the spread.
         quarters = [next(mark for mark in marks if mark[0] >= done * part / 4) for part in (2, 3, 4)]
         middle, late, end = quarters
         rates = [_rate(middle, end), _rate(middle, late), _rate(late, end), seconds / done]
         known = [rate for rate in rates if rate is not None]
         left = areas - done
-        return LoadTime(seconds + left * known[0], seconds + left * min(known), seconds + left * max(known))
+        return LoadEstimate(seconds + left * known[0], seconds + left * min(known), seconds + left * max(known))
 
 
 def load_by_dmsnap(measured: MeasuredDevice, share: float, until: float, *, longest: int, seed: int) -> OwnLoad:

@@ -195,12 +195,19 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel], *, size_points: float = 1
     placed = _apart([at[number] for number in order], size_points * 1.35 / height_points)
     for number, y in zip(order, placed, strict=True):
         label = labels[number]
-        line = {"arrowstyle": "-", "color": label.colour, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
+        line = {
+            "arrowstyle": "-",
+            "color": label.colour,
+            "linewidth": 0.8,
+            "shrinkA": 2,
+            "shrinkB": 5,
+            "relpos": (0, 0.5),
+        }
         axes.annotate(
             label.text,
             xy=(1, at[number]),
             xycoords="axes fraction",
-            xytext=(1.025, y),
+            xytext=(1.04, y),
             textcoords="axes fraction",
             va="center",
             fontsize=size_points,

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 
 from dmsnap.library.measured_device import BadMeasure, open_measured
 from dmsnap.library.opening import Source
-from dmsnap.library.own_load import LoadTime, OwnLoad, load_by_dmsnap
+from dmsnap.library.own_load import LoadEstimate, OwnLoad, load_by_dmsnap
 from dmsnap.library.trials import DepthTime, Progress, Trials, depths_for
 from dmsnap.store.prefetch import KERNEL_DEPTH
 
 __all__ = ["PREDICT_SECONDS", "Prediction", "predict", "predicted", "until_after"]
 
 PREDICT_SECONDS = 5.0
-ROUNDS = 5
+ROUNDS = 9
 LOAD_SHARE = 0.4
 """Of the time: for the load by dmsnap, which tells how many areas there are."""
 
@@ -46,9 +46,9 @@ class Prediction:
     areas: int
     areas_known: bool
     page_cache: str
-    kernel_before_prefetch: LoadTime | None
-    kernel: LoadTime | None
-    dmsnap: LoadTime | None
+    kernel_before_prefetch: LoadEstimate | None
+    kernel: LoadEstimate | None
+    dmsnap: LoadEstimate | None
     dmsnap_loaded: bool
     sampled_areas: int
     reread_areas: int
@@ -71,7 +71,7 @@ def predict(
         cow: The COW store: a path, or a device, which is read as it is.
         time_limit_seconds: How long it may take.
         seed: Of the order and the places of samples.
-        progress: Called now and then with seconds gone, the limit, and what is being done.
+        progress: Called as ``progress(done, total)``, in trials.
 
     Raises:
         NothingToLoad: The store is invalid.
@@ -84,16 +84,11 @@ def predict(
         started = clock()
         until = until_after(started, time_limit_seconds)
 
-        def report(doing: str) -> None:
-            if progress is not None:
-                progress(clock() - started, time_limit_seconds, doing)
-
-        report("loading")
         share = started + LOAD_SHARE * time_limit_seconds
         own = load_by_dmsnap(measured, share, until, longest=4 * KERNEL_DEPTH, seed=seed)
         depths = depths_for(own.measured.areas, measured.chunk_size_bytes)
         trials = Trials(own.measured, own.places, [depths[0], kernel_rung(depths)], until, seed=seed)
-        trials.run(ROUNDS, report)
+        trials.run(ROUNDS, progress)
         return predicted(own, trials, depths, clock() - started)
 
 
@@ -136,7 +131,7 @@ def predicted(own: OwnLoad, trials: Trials, depths: list[int], seconds: float) -
     )
 
 
-def _scaled(result: DepthTime | None, areas: int) -> LoadTime | None:
+def _scaled(result: DepthTime | None, areas: int) -> LoadEstimate | None:
     if result is None:
         return None
-    return LoadTime(areas * result.area_seconds, areas * result.least_area_seconds, areas * result.most_area_seconds)
+    return LoadEstimate(areas * result.area_seconds, areas * result.least_area_seconds, areas * result.most_area_seconds)

@@ -23,8 +23,8 @@ MOST_AREAS = 1024
 PIECE_BYTES = 1 << 20
 """The loader reads larger chunks in pieces of this size, and counts those ahead."""
 
-Progress = Callable[[float, float, str], object]
-"""Hears seconds gone, the most there will be, and what is being done."""
+Progress = Callable[[int, int], object]
+"""Hears how many trials are over, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +81,20 @@ class Trials:
         self._pilots: dict[int, float] = {}
         self._seconds: dict[int, list[float]] = {depth: [] for depth in depths}
 
-    def run(self, rounds: int, report: Callable[[str], object]) -> bool:
+    def run(self, rounds: int, progress: Progress | None) -> bool:
         """Runs the first round, and ``rounds`` more; returns whether all of them could be run in the time.
 
         Raises:
             IOFailed: A place cannot be read.
         """
-        complete = True
+        complete, done, total = True, 0, (rounds + 1) * len(self._seconds)
         for number in range(rounds + 1):
             order = list(self._seconds)
             self._random.shuffle(order)
             for depth in order:
-                report(f"depth {depth}, " + (f"trial {number} of {rounds}" if number else "warming up"))
+                if progress is not None:
+                    progress(done, total)
+                done += 1
                 seconds = self._try(depth)
                 if seconds is None:
                     complete = False
@@ -124,6 +126,7 @@ class Trials:
         places = self._places.take(count + 1)
         if len(places) > 1 and count < self._measured.areas:
             # Whatever was done before, the heads of a disk start from the place before the first.
+            self.areas += 1
             device.read_at(places.pop(0) * self._measured.chunk_size_bytes, device.logical_block_size_bytes)
         if not places:
             return None

@@ -66,7 +66,7 @@ def tune(
             that of the store there, or 4 KiB.
         time_limit_seconds: How long it may take.
         seed: Of the order and the places of trials.
-        progress: Called now and then with seconds gone, the limit, and what is being done.
+        progress: Called as ``progress(done, total)``, in trials.
         keep_if_interrupted: Return what there is when Ctrl-C comes, with `TuneResult.complete` False, once there is
             anything.
 
@@ -81,17 +81,12 @@ def tune(
         started = clock()
         until = until_after(started, time_limit_seconds)
 
-        def report(doing: str) -> None:
-            if progress is not None:
-                progress(clock() - started, time_limit_seconds, doing)
-
-        report("loading")
         longest = 2 * (LADDER[-1] + 1) + 1
         own = load_by_dmsnap(measured, started + LOAD_SHARE * time_limit_seconds, until, longest=longest, seed=seed)
         depths = depths_for(own.measured.areas, measured.chunk_size_bytes)
         trials = Trials(own.measured, own.places, depths, until, seed=seed)
         try:
-            complete = trials.run(ROUNDS, report)
+            complete = trials.run(ROUNDS, progress)
         except KeyboardInterrupt:
             if not keep_if_interrupted or not trials.results():
                 raise

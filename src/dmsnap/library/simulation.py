@@ -1,0 +1,272 @@
+"""How long a store takes to load on drives that are modelled, for each prefetch depth: ``simulate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from dmsnap.block.completion import Completion
+from dmsnap.block.contract import BlockDevice, ReadRequest
+from dmsnap.block.model import DRIVES, ModelDevice, make_drive
+from dmsnap.block.wrap.wrapper import Wrapper
+from dmsnap.errors import DmsnapError
+from dmsnap.library.described_store import DescribedStore
+from dmsnap.library.opening import Source, open_store_of
+from dmsnap.store import open_store
+from dmsnap.store.prefetch import KERNEL_DEPTH, MAX_DEPTH
+
+if TYPE_CHECKING:
+    from dmsnap.store import Store
+
+__all__ = [
+    "DEFAULT_AREAS",
+    "DEFAULT_CHUNK_SIZE_BYTES",
+    "DEFAULT_DEPTHS",
+    "KNEE_FACTOR",
+    "MOST_DEPTHS",
+    "BadDepths",
+    "InvalidStore",
+    "LoadTime",
+    "ModelLoads",
+    "Simulation",
+    "simulate",
+]
+
+DEFAULT_AREAS = 1563
+"""400,000 changed chunks of 4 KiB (1.6 GB): a large snapshot of a busy volume."""
+DEFAULT_CHUNK_SIZE_BYTES = 4096
+"""The chunk size that LVM2 takes unless told otherwise."""
+DEFAULT_DEPTHS = (0, 1, 2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+MOST_DEPTHS = 1000
+KNEE_FACTOR = 1.1
+"""The knee is the smallest depth that takes at most this many times as long as the best."""
+
+Report = Callable[[int, int], None]
+"""Hears how many loads are done, and of how many."""
+
+
+class BadDepths(DmsnapError, ValueError):
+    """Depths that cannot be simulated."""
+
+
+class InvalidStore(DmsnapError):
+    """A store that was invalidated: a loader reads its header and nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTime:
+    """One load.
+
+    Attributes:
+        depth: Areas prefetched besides the next one.
+        seconds: Simulated time from the first read until the table is complete and no read is under way.
+    """
+
+    depth: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoads:
+    """What loading takes on one model of a drive.
+
+    Attributes:
+        model: Its name.
+        description: What it is, in one line.
+        loads: With each fixed depth, ascending.
+        kernel_seconds: With 12 areas ahead, as Linux since 3.14.
+        auto_seconds: With ``auto``.
+        auto_reads_in_flight: How many reads ``auto`` had under way at most; a fixed depth N has up to N + 1.
+        best_depth: The fixed depth that took least; of equals the smallest.
+        best_seconds: What it took.
+        knee_depth: The smallest fixed depth that took at most 10 % longer than the best.
+        knee_seconds: What it took.
+    """
+
+    model: str
+    description: str
+    loads: tuple[LoadTime, ...]
+    kernel_seconds: float
+    auto_seconds: float
+    auto_reads_in_flight: int
+    best_depth: int
+    best_seconds: float
+    knee_depth: int
+    knee_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What loading a store takes, by drive and depth.
+
+    Attributes:
+        name: What the store's device is called; None for a store that was only described.
+        areas: Metadata areas that are read.
+        chunk_size_bytes: The chunk size, which is the size of an area.
+        device_size_bytes: Of the COW device: reading ahead ends where it does.
+        seed: What the drives were made from.
+        models: One for each drive.
+        too_small: Drives left out, where none was named, since the COW device is larger.
+    """
+
+    name: str | None
+    areas: int
+    chunk_size_bytes: int
+    device_size_bytes: int
+    seed: int
+    models: tuple[ModelLoads, ...]
+    too_small: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the fields under the same names, as JSON types; names and meanings are stable."""
+        return asdict(self)
+
+
+def simulate(
+    cow: Source | None = None,
+    *,
+    areas: int = DEFAULT_AREAS,
+    chunk_size_bytes: int = DEFAULT_CHUNK_SIZE_BYTES,
+    room_areas: int | None = None,
+    models: Sequence[str] = (),
+    depths: Sequence[int] = DEFAULT_DEPTHS,
+    seed: int = 0,
+    progress: Report | None = None,
+) -> Simulation:
+    """Loads a store again and again, with each depth on each drive, in simulated time.
+
+    What loads is `dmsnap.store.open_store`, as everywhere; only the device has a model's clock. The processor's own
+    time counts as none. The same arguments always give the same result.
+
+    Args:
+        cow: The store; it is read and never written. None for one as described by the next three.
+        areas: How many metadata areas it has.
+        chunk_size_bytes: A power of two from 512 bytes to 1 GiB.
+        room_areas: How many more areas the device has room for. A loader that reads ahead does not know where the store
+            ends, so past its end it reads as many areas for nothing as it looks ahead, if they are there. None means
+            256, or less where these would take over 64 GiB.
+        models: Names from `dmsnap.block.model.DRIVES`; none means all that the device fits on.
+        depths: Fixed depths, each from 0 to 65536.
+        seed: What differs between two drives of a kind comes from it.
+        progress: Called after each load.
+
+    Raises:
+        BadDepths: No depth, too many, or one out of range.
+        UnknownDrive: There is no model of that name.
+        BadDescription, BadChunkSize: No store can be as described.
+        InvalidStore: The store was invalidated.
+        BadRequest: The device is larger than a drive that was named, or than all.
+        DmsnapError: As `open_snapshot`, for a store that cannot be loaded.
+    """
+    steps = _checked(depths)
+    for model in models:
+        make_drive(model)
+    with ExitStack() as stack:
+        if cow is None:
+            device: BlockDevice = stack.enter_context(DescribedStore(areas, chunk_size_bytes, room_areas=room_areas))
+            store = open_store(device)
+        else:
+            store = _loaded(cow, stack)
+            device = store.device
+        names = tuple(dict.fromkeys(models)) or _large_enough(device)
+        count = _counted(progress, len(names) * (len(steps) + 1 + (KERNEL_DEPTH not in steps)))
+        results = tuple(_loads(device, name, steps, seed, count) for name in names)
+        return Simulation(
+            name=None if cow is None else device.name,
+            areas=store.areas,
+            chunk_size_bytes=store.chunk_size_bytes,
+            device_size_bytes=device.size_bytes,
+            seed=seed,
+            models=results,
+            too_small=() if models else tuple(name for name in DRIVES if name not in names),
+        )
+
+
+def _loads(device: BlockDevice, model: str, depths: Sequence[int], seed: int, count: Iterator[None]) -> ModelLoads:
+    """Loads with each policy on one model."""
+
+    def seconds(prefetch: str | int) -> float:
+        modelled = ModelDevice(device, make_drive(model, seed))
+        open_store(modelled, prefetch=prefetch)
+        next(count)
+        return modelled.clock()
+
+    loads = tuple(LoadTime(depth, seconds(depth)) for depth in depths)
+    best = min(loads, key=lambda load: (load.seconds, load.depth))
+    knee = next(load for load in loads if load.seconds <= best.seconds * KNEE_FACTOR)
+    kernel = next((load.seconds for load in loads if load.depth == KERNEL_DEPTH), None)
+    watched = _Watched(ModelDevice(device, make_drive(model, seed)))
+    open_store(watched, prefetch="auto")
+    next(count)
+    return ModelLoads(
+        model=model,
+        description=DRIVES[model].description,
+        loads=loads,
+        kernel_seconds=seconds("kernel") if kernel is None else kernel,
+        auto_seconds=watched.clock(),
+        auto_reads_in_flight=watched.most_in_flight,
+        best_depth=best.depth,
+        best_seconds=best.seconds,
+        knee_depth=knee.depth,
+        knee_seconds=knee.seconds,
+    )
+
+
+class _Watched(Wrapper):
+    """A device that knows how many reads were under way at most."""
+
+    def __init__(self, device: BlockDevice) -> None:
+        super().__init__(device)
+        self.most_in_flight = 0
+        self._in_flight = 0
+
+    def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
+        started = super()._start_reads(requests)
+        self._in_flight += len(started)
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        for read in started:
+            read.add_done_callback(self._done)
+        return started
+
+    def _read_into(self, offset: int, view: memoryview) -> None:
+        self.most_in_flight = max(self.most_in_flight, self._in_flight + 1)
+        super()._read_into(offset, view)
+
+    def _done(self, _: Completion) -> None:
+        self._in_flight -= 1
+
+
+def _loaded(cow: Source, stack: ExitStack) -> Store:
+    store = open_store_of(cow, stack)
+    if not store.valid:
+        name = store.device.name
+        raise InvalidStore(
+            f"{name}: the snapshot is invalid, so that nothing but the header is loaded",
+            hint="describe a store with --areas and --chunk-size instead",
+            device=name,
+        )
+    return store
+
+
+def _large_enough(device: BlockDevice) -> tuple[str, ...]:
+    """The drives that a device fits on; all of them if there is none, so that the first says what is wrong."""
+    drives = {name: make_drive(name) for name in DRIVES}
+    fits = (name for name, drive in drives.items() if drive.start_bytes + device.size_bytes <= drive.capacity_bytes)
+    return tuple(fits) or tuple(drives)
+
+
+def _checked(depths: Sequence[int]) -> list[int]:
+    """The depths in order, each once."""
+    if not 1 <= len(depths) <= MOST_DEPTHS or not all(0 <= depth <= MAX_DEPTH for depth in depths):
+        raise BadDepths("no such prefetch depths", hint=f"use 1 to {MOST_DEPTHS} depths from 0 to {MAX_DEPTH}")
+    return sorted(set(depths))
+
+
+def _counted(progress: Report | None, total: int) -> Iterator[None]:
+    """Reports each load that is done."""
+    for done in range(1, total + 1):
+        if progress is not None:
+            progress(done, total)
+        yield
