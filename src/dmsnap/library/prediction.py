@@ -134,4 +134,6 @@ def predicted(own: OwnLoad, trials: Trials, depths: list[int], seconds: float) -
 def _scaled(result: DepthTime | None, areas: int) -> LoadEstimate | None:
     if result is None:
         return None
-    return LoadEstimate(areas * result.area_seconds, areas * result.least_area_seconds, areas * result.most_area_seconds)
+    return LoadEstimate(
+        areas * result.area_seconds, areas * result.least_area_seconds, areas * result.most_area_seconds
+    )

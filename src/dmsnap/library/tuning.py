@@ -29,12 +29,14 @@ class TuneResult:
         depths: What each depth came to, ascending.
         recommended_depth: The smallest one within 10 % of the fastest.
         complete: Whether all trials could be run; else the time was over, or Ctrl-C came.
+        interrupted: Whether Ctrl-C came.
         prediction: How long the store on it, or the one asked for, takes to load.
     """
 
     depths: tuple[DepthTime, ...]
     recommended_depth: int
     complete: bool
+    interrupted: bool
     prediction: Prediction
 
     def to_json(self) -> dict[str, object]:
@@ -85,12 +87,13 @@ def tune(
         own = load_by_dmsnap(measured, started + LOAD_SHARE * time_limit_seconds, until, longest=longest, seed=seed)
         depths = depths_for(own.measured.areas, measured.chunk_size_bytes)
         trials = Trials(own.measured, own.places, depths, until, seed=seed)
+        interrupted = complete = False
         try:
             complete = trials.run(ROUNDS, progress)
         except KeyboardInterrupt:
             if not keep_if_interrupted or not trials.results():
                 raise
-            complete = False
+            interrupted = True
         results = trials.results()
         if not results:
             raise BadMeasure(
@@ -99,7 +102,7 @@ def tune(
                 device=measured.device.name,
             )
         prediction = predicted(own, trials, depths, clock() - started)
-        return TuneResult(tuple(results), recommended(results), complete, prediction)
+        return TuneResult(tuple(results), recommended(results), complete, interrupted, prediction)
 
 
 def recommended(results: Sequence[DepthTime]) -> int:
