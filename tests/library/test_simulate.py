@@ -75,7 +75,7 @@ def test_one_read_after_another_costs_a_round_trip_each() -> None:
 
 
 def test_best_and_knee_are_what_they_are_said_to_be() -> None:
-    for model in dmsnap.simulate(areas=200).models:
+    for model in dmsnap.simulate(areas=90).models:
         times = seconds(model)
         assert model.best_seconds == min(times.values()) == times[model.best_depth]
         assert model.knee_seconds == times[model.knee_depth] <= 1.1 * model.best_seconds
