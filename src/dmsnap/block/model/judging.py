@@ -23,7 +23,7 @@ FIGURES = {
 }
 """The figures that a drive is judged by: key, what it is, unit."""
 
-_READS = 8000
+_READS = 4000
 _STREAM_BYTES = 128 << 20
 _PIECE_BYTES = 128 << 10
 

@@ -59,7 +59,8 @@ class RotatingDrive(Drive):
     """One command after another: move the arm, wait for the sector, transfer; then choose the next.
 
     A command that meets a drive at rest costs `overhead_seconds` first; with others in the queue that is done
-    meanwhile. At rest the drive reads on into its buffer, and does a command that goes on from there without a new start.
+    meanwhile. At rest the drive reads on into its buffer, and does a command that goes on from there without a new
+    start.
 
     Args:
         geometry: Where sectors lie.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import sqrt
+from math import fsum, sqrt
 
 __all__ = ["SHORT_PART", "fitted_seeks", "measured_seeks"]
 
@@ -50,8 +50,8 @@ def fitted_seeks(single_ms: float, average_ms: float, full_ms: float, cylinders:
     roots = [sqrt(min(distance, short)) - 1 for distance in range(1, cylinders)]
     beyond = [max(distance - short, 0) for distance in range(1, cylinders)]
     pairs = cylinders * farthest / 2
-    mean_root = sum(root * (cylinders - distance) for distance, root in enumerate(roots, 1)) / pairs
-    mean_beyond = sum(far * (cylinders - distance) for distance, far in enumerate(beyond, 1)) / pairs
+    mean_root = fsum(root * (cylinders - distance) for distance, root in enumerate(roots, 1)) / pairs
+    mean_beyond = fsum(far * (cylinders - distance) for distance, far in enumerate(beyond, 1)) / pairs
     determinant = mean_root * beyond[-1] - roots[-1] * mean_beyond
     average, full = average_ms - single_ms, full_ms - single_ms
     bend = (average * beyond[-1] - full * mean_beyond) / determinant

@@ -50,11 +50,13 @@ class DriveSpec:
         description: What it is, in one line.
         kind: Which model: ``rotating`` or ``parallel``.
         parameters: By name, as the model's arguments are called.
+        sources: The documents that the sources of parameters and figures name in short, in full.
         published: What to judge the model by; the names are those of `dmsnap.block.model.judging`.
     """
 
     description: str
     kind: Literal["rotating", "parallel"]
+    sources: Mapping[str, str]
     parameters: Mapping[str, Parameter]
     published: Mapping[str, Figure]
 

@@ -6,12 +6,17 @@ from dmsnap.block.model.spec import DriveSpec, Figure, Parameter
 
 __all__ = ["SATA_7200", "SCSI_15K"]
 
-_SHEET_15K = "Seagate Cheetah 15K.5 data sheet (2006)"
-_DISKSIM = "DiskSim 4.0 (Carnegie Mellon University), model Seagate-Cheetah15k5, measured on an ST3146855FC"
+_SHEET_15K = "data sheet"
+_DISKSIM = "DiskSim"
 
 SCSI_15K = DriveSpec(
     description="a SCSI drive of 15,000 turns a minute: Seagate Cheetah 15K.5, 146 GB (2006)",
     kind="rotating",
+    sources={
+        _SHEET_15K: "Seagate Cheetah 15K.5 data sheet (2006)",
+        _DISKSIM: "the model Seagate-Cheetah15k5 for DiskSim 4.0, Carnegie Mellon University's disk simulator, "
+        "measured on an ST3146855FC: the same drive on Fibre Channel",
+    },
     parameters={
         "turns_per_minute": Parameter(15020, "1/min", f"{_DISKSIM} (nominally 15,000)"),
         "turns_spread": Parameter(0.00035147, "", f"{_DISKSIM}: error in the speed; drawn from the seed"),
@@ -83,15 +88,18 @@ SCSI_15K = DriveSpec(
     },
     published={
         "seek": Figure(3.5, "ms", f"{_SHEET_15K}: average seek, reads"),
-        "rotation": Figure(2.0, "ms", f"{_SHEET_15K}: average latency", given=True),
-        "iops_1": Figure(1000 / (3.5 + 0.2 + 2.0), "1/s", "derived: 1 / (3.5 + 0.2 overhead + 2.0 ms)"),
+        "rotation": Figure(2.0, "ms", f"{_SHEET_15K}: average latency"),
+        "iops_1": Figure(
+            1000 / (3.5 + 0.2 + 2.0), "1/s", f"derived: 1 / (3.5 + 2.0 ms as in the {_SHEET_15K} + 0.2 ms overhead)"
+        ),
         "stream": Figure(125, "MB/s", f"{_SHEET_15K}: sustained transfer rate, outermost"),
     },
 )
 """The one spindle of Linux dm-snapshot's comment on its 12 chunks (2014) was a 15k SCSI drive, which is not named."""
 
 
-_MANUAL_7200 = "Seagate Constellation SAS product manual, Rev. E (2.5 inch, 500 GB)"
+_MANUAL_7200 = "manual"
+_EXOS = "Exos"
 _ZONES = 16
 _TRACKS = 123_148
 _AVERAGE_SECTORS = 83.37e9 / _TRACKS / 512
@@ -106,11 +114,20 @@ def _even_zones() -> tuple[tuple[float, float], ...]:
 
 
 SATA_7200 = DriveSpec(
-    description="a SATA drive of 7,200 turns a minute: Seagate Constellation, 500 GB (2009)",
+    description="a SATA drive of 7,200 turns a minute: Seagate Constellation, 500 GB, 2.5 inch (2009)",
     kind="rotating",
+    sources={
+        _MANUAL_7200: "Seagate Constellation SAS product manual, Rev. E, ST9500430SS; assumed: the mechanics of the "
+        "SATA drive ST9500530NS are the same",
+        _EXOS: "Seagate Exos M data sheet (DS2045): another drive of this speed",
+    },
     parameters={
         "turns_per_minute": Parameter(7200, "1/min", _MANUAL_7200),
-        "turns_spread": Parameter(0.002, "", "Seagate Constellation ES Serial ATA product manual: ± 0.2 %"),
+        "turns_spread": Parameter(
+            0.002,
+            "",
+            "assumed: ± 0.2 %, as in the Seagate Constellation ES Serial ATA product manual; drawn from the seed",
+        ),
         "heads": Parameter(6, "", _MANUAL_7200),
         "zones": Parameter(
             _even_zones(),
@@ -121,7 +138,7 @@ SATA_7200 = DriveSpec(
         "stretch_tracks": Parameter(65, "tracks", "assumed: as the Cheetah 15K.5 of the same maker"),
         "track_skew": Parameter(0.0615, "turns", "derived: the single track seek, and 2.5 % slack as the Cheetah has"),
         "head_skew": Parameter(0.0825, "turns", "derived: the head switch, and 2.5 % slack"),
-        "stretch_skew": Parameter(0.125, "turns", "derived: a seek over a stretch, and 2.5 % slack"),
+        "stretch_skew": Parameter(0.0945, "turns", "derived: a seek over a stretch, and 2.5 % slack"),
         "single_track_ms": Parameter(0.5, "ms", f"{_MANUAL_7200}: reads, without overhead"),
         "average_seek_ms": Parameter(8.0, "ms", f"{_MANUAL_7200}: reads, without overhead"),
         "full_stroke_ms": Parameter(17.35, "ms", f"{_MANUAL_7200}: reads, without overhead"),
@@ -137,10 +154,10 @@ SATA_7200 = DriveSpec(
     published={
         "seek": Figure(8.0, "ms", f"{_MANUAL_7200}: average, reads", given=True),
         "rotation": Figure(4.16, "ms", f"{_MANUAL_7200}: average rotational latency", given=True),
-        "iops_1": Figure(1000 / (8.0 + 0.2 + 4.16), "1/s", "derived: 1 / (8.0 + 0.2 overhead + 4.16 ms)"),
-        "iops_16": Figure(
-            170, "1/s", "Seagate Exos M data sheet: random read, 4 KiB, depth 16; another drive of this speed"
+        "iops_1": Figure(
+            1000 / (8.0 + 0.2 + 4.16), "1/s", f"derived: 1 / (8.0 + 4.16 + 0.2 ms overhead as in the {_MANUAL_7200})"
         ),
+        "iops_16": Figure(170, "1/s", f"{_EXOS}: random read, 4 KiB, depth 16"),
         "stream": Figure(100, "MB/s", f"{_MANUAL_7200}: sustained transfer rate, most"),
     },
 )
