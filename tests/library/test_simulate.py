@@ -14,7 +14,7 @@ from dmsnap.block import BadRequest, MemoryDevice
 from dmsnap.block.model import DRIVES, ModelDevice, UnknownDrive, make_drive
 from dmsnap.block.wrap import LogDevice
 from dmsnap.library.described_store import BadDescription, DescribedStore
-from dmsnap.library.simulation import DEFAULT_DEPTHS, BadDepths, InvalidStore, ModelLoads
+from dmsnap.library.simulation import DEFAULT_DEPTHS, BadDepths, BadStart, InvalidStore, ModelLoads
 from dmsnap.store import EmptyStore, TruncatedStore, open_store
 from dmsnap.testing.store_builder import build_store, in_allocation_order
 
@@ -96,6 +96,14 @@ def test_the_reads_in_flight_of_auto_are_counted() -> None:
     assert 10 < deep.auto_reads_in_flight <= 65536
 
 
+def test_a_disk_is_slower_further_in_and_a_network_the_same_everywhere() -> None:
+    def took(model: str, start_bytes: int) -> float:
+        return only(dmsnap.simulate(areas=20, models=[model], start_bytes=start_bytes, depths=[12])).best_seconds
+
+    assert took("sata-7200", 400 << 30) != took("sata-7200", 0)
+    assert took("network-1ms", 0) == took("network-1ms", 40 << 30)
+
+
 def test_depths_are_put_in_order_and_done_once() -> None:
     model = only(dmsnap.simulate(areas=2, models=[*NETWORK, *NETWORK], depths=[12, 0, 12, 5]))
     assert list(seconds(model)) == [0, 5, 12]
@@ -142,6 +150,17 @@ def test_json_holds_every_number() -> None:
 def test_depths_out_of_bounds_are_refused(depths: list[int]) -> None:
     with pytest.raises(BadDepths):
         dmsnap.simulate(areas=1, depths=depths)
+
+
+@pytest.mark.parametrize("start_bytes", [-512, 511])
+def test_a_device_begins_at_a_sector(start_bytes: int) -> None:
+    with pytest.raises(BadStart):
+        dmsnap.simulate(areas=1, start_bytes=start_bytes)
+
+
+def test_a_device_ends_before_its_drive_does() -> None:
+    with pytest.raises(BadRequest, match="drive"):
+        dmsnap.simulate(areas=1, models=["scsi-15k"], start_bytes=146 << 30)
 
 
 def test_an_unknown_drive_is_refused_before_anything_is_opened() -> None:
