@@ -91,6 +91,7 @@ def documented_fields(title: str) -> list[str]:
 
 def test_every_json_field_is_documented() -> None:
     import dmsnap
+    from dmsnap.library.simulation import LoadTime, ModelLoads
     from dmsnap.store import Finding
     from dmsnap.target.table import Activation
     from dmsnap.transfer.changes import ChangedRange
@@ -100,9 +101,14 @@ def test_every_json_field_is_documented() -> None:
     assert documented_fields("`dmsnap map ") == list(ChangedRange._fields)
     assert documented_fields("`dmsnap table ") == list(Activation._fields)
     assert documented_fields("`dmsnap merge ") == [field.name for field in dataclasses.fields(dmsnap.MergeResult)]
+    assert documented_fields("`dmsnap simulate ") == [field.name for field in dataclasses.fields(dmsnap.Simulation)]
+    assert documented_fields("A drive in a simulation") == [field.name for field in dataclasses.fields(ModelLoads)]
+    assert documented_fields("A load in a simulation") == [field.name for field in dataclasses.fields(LoadTime)]
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/json.md", "docs/stack.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/json.md", "docs/prefetch.md", "docs/stack.md"]
+)
 def test_local_links_lead_somewhere(name: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text("utf-8"))
     assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []

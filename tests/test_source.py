@@ -207,6 +207,7 @@ def test_the_library_is_what_the_readme_promises() -> None:
     assert sorted(dmsnap.__all__) == [
         "DmsnapError",
         "MergeResult",
+        "Simulation",
         "SnapshotFile",
         "StoreInfo",
         "WritableSnapshotFile",
@@ -216,6 +217,7 @@ def test_the_library_is_what_the_readme_promises() -> None:
         "map_changes",
         "merge",
         "open_snapshot",
+        "simulate",
         "status",
         "table",
     ]

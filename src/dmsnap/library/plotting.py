@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -236,9 +235,8 @@ def _format_of(name: str) -> str:
     kind = _FORMATS.get(os.path.splitext(name)[1].lower())  # noqa: PTH122
     if kind is None:
         raise BadPlotFile(f"{printable(name)}: not the name of a picture", hint="use .svg or .png", path=name)
-    with contextlib.suppress(OSError, ValueError):
-        if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116
-            raise BadPlotFile(f"{printable(name)}: is not a regular file", hint="name a file", path=name)
+    if os.path.exists(name) and not os.path.isfile(name):  # noqa: PTH110, PTH113
+        raise BadPlotFile(f"{printable(name)}: is not a regular file", hint="name a file", path=name)
     return kind
 
 

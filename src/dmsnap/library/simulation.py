@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dmsnap.block.completion import Completion
-from dmsnap.block.contract import BlockDevice, ReadRequest
+from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, ReadRequest
 from dmsnap.block.model import DRIVES, ModelDevice, make_drive
 from dmsnap.block.wrap.wrapper import Wrapper
 from dmsnap.errors import DmsnapError
@@ -27,6 +28,7 @@ __all__ = [
     "KNEE_FACTOR",
     "MOST_DEPTHS",
     "BadDepths",
+    "BadStart",
     "InvalidStore",
     "LoadTime",
     "ModelLoads",
@@ -49,6 +51,10 @@ Report = Callable[[int, int], None]
 
 class BadDepths(DmsnapError, ValueError):
     """Depths that cannot be simulated."""
+
+
+class BadStart(DmsnapError, ValueError):
+    """A place on a drive where no device begins."""
 
 
 class InvalidStore(DmsnapError):
@@ -132,6 +138,7 @@ def simulate(
     room_areas: int | None = None,
     models: Sequence[str] = (),
     depths: Sequence[int] = DEFAULT_DEPTHS,
+    start_bytes: int | None = None,
     seed: int = 0,
     progress: Report | None = None,
 ) -> Simulation:
@@ -149,11 +156,14 @@ def simulate(
             256, or less where these would take over 64 GiB.
         models: Names from `dmsnap.block.model.DRIVES`; none means all that the device fits on.
         depths: Fixed depths, each from 0 to 65536.
+        start_bytes: Where on the drive the COW device begins. None leaves that to the drive: those that turn say a
+            tenth in from the outer edge, where they are fastest.
         seed: What differs between two drives of a kind comes from it.
         progress: Called after each load.
 
     Raises:
         BadDepths: No depth, too many, or one out of range.
+        BadStart: Not in whole sectors.
         UnknownDrive: There is no model of that name.
         BadDescription, BadChunkSize: No store can be as described.
         InvalidStore: The store was invalidated.
@@ -161,6 +171,8 @@ def simulate(
         DmsnapError: As `open_snapshot`, for a store that cannot be loaded.
     """
     steps = _checked(depths)
+    if start_bytes is not None and (start_bytes < 0 or start_bytes % SECTOR_BYTES):
+        raise BadStart(f"no device begins at byte {start_bytes}", hint=f"use a multiple of {SECTOR_BYTES}")
     for model in models:
         make_drive(model)
     with ExitStack() as stack:
@@ -170,9 +182,11 @@ def simulate(
         else:
             store = _loaded(cow, stack)
             device = store.device
-        names = tuple(dict.fromkeys(models)) or _large_enough(device)
+        names = tuple(dict.fromkeys(models)) or _large_enough(device, start_bytes)
         count = _counted(progress, len(names) * (len(steps) + 1 + (KERNEL_DEPTH not in steps)))
-        results = tuple(_loads(device, name, steps, seed, count) for name in names)
+        results = tuple(
+            _loads(name, partial(_modelled, device, name, seed, start_bytes), steps, count) for name in names
+        )
         return Simulation(
             name=None if cow is None else device.name,
             areas=store.areas,
@@ -184,28 +198,30 @@ def simulate(
         )
 
 
-def _loads(device: BlockDevice, model: str, depths: Sequence[int], seed: int, count: Iterator[None]) -> ModelLoads:
+def _modelled(device: BlockDevice, model: str, seed: int, start_bytes: int | None) -> ModelDevice:
+    """The device on a new drive, at time 0; closing it is left to the device below."""
+    return ModelDevice(device, make_drive(model, seed), start_bytes=start_bytes)
+
+
+def _loads(model: str, modelled: Callable[[], ModelDevice], depths: Sequence[int], count: Iterator[None]) -> ModelLoads:
     """Loads with each policy on one model."""
 
-    def seconds(prefetch: str | int) -> float:
-        modelled = ModelDevice(device, make_drive(model, seed))
-        open_store(modelled, prefetch=prefetch)
+    def load(device: BlockDevice, prefetch: str | int) -> float:
+        open_store(device, prefetch=prefetch)
         next(count)
-        return modelled.clock()
+        return device.clock()
 
-    loads = tuple(LoadTime(depth, seconds(depth)) for depth in depths)
-    best = min(loads, key=lambda load: (load.seconds, load.depth))
-    knee = next(load for load in loads if load.seconds <= best.seconds * KNEE_FACTOR)
-    kernel = next((load.seconds for load in loads if load.depth == KERNEL_DEPTH), None)
-    watched = _Watched(ModelDevice(device, make_drive(model, seed)))
-    open_store(watched, prefetch="auto")
-    next(count)
+    loads = tuple(LoadTime(depth, load(modelled(), depth)) for depth in depths)
+    best = min(loads, key=lambda one: (one.seconds, one.depth))
+    knee = next(one for one in loads if one.seconds <= best.seconds * KNEE_FACTOR)
+    kernel = next((one.seconds for one in loads if one.depth == KERNEL_DEPTH), None)
+    watched = _Watched(modelled())
     return ModelLoads(
         model=model,
         description=DRIVES[model].description,
         loads=loads,
-        kernel_seconds=seconds("kernel") if kernel is None else kernel,
-        auto_seconds=watched.clock(),
+        kernel_seconds=load(modelled(), "kernel") if kernel is None else kernel,
+        auto_seconds=load(watched, "auto"),
         auto_reads_in_flight=watched.most_in_flight,
         best_depth=best.depth,
         best_seconds=best.seconds,
@@ -250,11 +266,14 @@ def _loaded(cow: Source, stack: ExitStack) -> Store:
     return store
 
 
-def _large_enough(device: BlockDevice) -> tuple[str, ...]:
+def _large_enough(device: BlockDevice, start_bytes: int | None) -> tuple[str, ...]:
     """The drives that a device fits on; all of them if there is none, so that the first says what is wrong."""
     drives = {name: make_drive(name) for name in DRIVES}
-    fits = (name for name, drive in drives.items() if drive.start_bytes + device.size_bytes <= drive.capacity_bytes)
-    return tuple(fits) or tuple(drives)
+    ends = {
+        name: (drive.start_bytes if start_bytes is None else start_bytes) + device.size_bytes
+        for name, drive in drives.items()
+    }
+    return tuple(name for name, drive in drives.items() if ends[name] <= drive.capacity_bytes) or tuple(drives)
 
 
 def _checked(depths: Sequence[int]) -> list[int]:

@@ -125,7 +125,8 @@ def test_a_cache_on_a_modelled_drive_gains_by_prefetch(name: str) -> None:
         device = ModelDevice(MemoryDevice(64 * MIB), make_drive(name, 1))
         with BufioClient(device, BLOCK) as client:
             for block in range(0, 16384, 257):
-                client.prefetch(block, 1) if depth == 0 else [client.prefetch(block + 257 * n, 1) for n in range(depth)]
+                for ahead in range(depth):
+                    client.prefetch(block + 257 * ahead, 1)
                 client.release(client.read(block))
             return device.clock()
 

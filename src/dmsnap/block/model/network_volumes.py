@@ -6,7 +6,7 @@ from dmsnap.block.model.spec import DriveSpec, Figure, Parameter
 
 __all__ = ["NETWORK_1MS", "NETWORK_5MS"]
 
-_EBS = "Amazon EBS User Guide, General Purpose SSD volumes, gp3"
+_EBS = "guide"
 _IOPS = 3000.0
 _RATE = 125.0 * 1024 * 1024
 
@@ -16,6 +16,7 @@ def _volume(latency_ms: float) -> DriveSpec:
     return DriveSpec(
         description=f"a network volume of {latency_ms:g} ms: Amazon EBS gp3 as it comes, 3,000 IOPS, 125 MiB/s",
         kind="parallel",
+        sources={_EBS: "Amazon EBS User Guide, General Purpose SSD volumes: gp3"},
         parameters={
             "capacity_bytes": Parameter(16 * 2**40, "bytes", f"{_EBS}: 1 GiB to 16 TiB when introduced (2020)"),
             "queue_depth": Parameter(256, "commands", "assumed: more than the limit on IOPS lets be under way"),

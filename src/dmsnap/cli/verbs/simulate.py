@@ -30,7 +30,7 @@ SHOWN_DEPTHS = (0, 4, KERNEL_DEPTH, 64)
 DESCRIBING = {"areas": "--areas", "chunk_size": "--chunk-size", "room": "--room"}
 
 
-def _chunk_size_callback(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+def _size_or_none(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     return None if value is None else size_callback(context, parameter, value)
 
 
@@ -51,7 +51,7 @@ def _depths_callback(_context: click.Context, _parameter: click.Parameter, value
 @click.option(
     "--chunk-size",
     metavar="SIZE",
-    callback=_chunk_size_callback,
+    callback=_size_or_none,
     help=f"A power of two from 512b to 1G.  [default: {DEFAULT_CHUNK_SIZE_BYTES >> 10}K]",
 )
 @click.option(
@@ -74,6 +74,12 @@ def _depths_callback(_context: click.Context, _parameter: click.Parameter, value
     callback=_depths_callback,
     help=f"Prefetch depths.  [default: {','.join(map(str, DEFAULT_DEPTHS))}]",
 )
+@click.option(
+    "--start",
+    metavar="SIZE",
+    callback=_size_or_none,
+    help="Where on the drive SNAP begins.  [default: a tenth in, where a disk turns]",
+)
 @click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Makes another drive of each kind.")
 @click.option("--plot", metavar="FILE", type=PATH, help="Draw it, as FILE.svg or FILE.png; needs matplotlib.")
 @json_option
@@ -84,6 +90,7 @@ def command(
     room: int | None,
     models: tuple[str, ...],
     depths: tuple[int, ...],
+    start: int | None,
     seed: int,
     plot: str | None,
     as_json: bool,
@@ -111,6 +118,7 @@ def command(
             room_areas=room,
             models=models,
             depths=depths,
+            start_bytes=start,
             seed=seed,
             progress=report,
         )
