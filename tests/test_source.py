@@ -207,9 +207,11 @@ def test_the_library_is_what_the_readme_promises() -> None:
     assert sorted(dmsnap.__all__) == [
         "DmsnapError",
         "MergeResult",
+        "Prediction",
         "Simulation",
         "SnapshotFile",
         "StoreInfo",
+        "TuneResult",
         "WritableSnapshotFile",
         "create",
         "export",
@@ -217,9 +219,11 @@ def test_the_library_is_what_the_readme_promises() -> None:
         "map_changes",
         "merge",
         "open_snapshot",
+        "predict",
         "simulate",
         "status",
         "table",
+        "tune",
     ]
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dmsnap.library.prediction import Prediction
     from dmsnap.library.tuning import TuneResult
 
+LARGEST_NUMBER = {"min": 60, "h": 24}
 STOPPED = "tune: stopped; the result is of the trials until then"
 PAGE_CACHE = {
     "direct": "past the page cache",
@@ -193,7 +194,7 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return seconds_text(seconds)
     for unit, part, length, parts in (("min", "s", 60, 60), ("h", "min", 3600, 60), ("d", "h", 86400, 24)):
-        if seconds < length * (parts if unit != "min" else 120) or unit == "d":
-            whole, rest = divmod(round(seconds / length * parts), parts)
-            return f"{whole} {unit} {rest} {part}"
+        whole, rest = divmod(round(seconds / length * parts), parts)
+        if unit == "d" or whole < LARGEST_NUMBER[unit]:
+            return f"{whole:,} {unit} {rest} {part}"
     raise AssertionError
