@@ -103,10 +103,16 @@ def test_larger_chunks_can_be_asked_for() -> None:
 
 @pytest.mark.parametrize("areas", [1, 2, 3, 14])
 def test_depths_end_where_there_are_no_more_areas(areas: int) -> None:
-    result = dmsnap.tune(store_on("network-5ms", areas))
+    result = dmsnap.tune(store_on("network-1ms", areas))
     deepest = result.depths[-1].depth
-    assert deepest == next(depth for depth in LADDER if depth >= areas - 1)
-    assert result.prediction.kernel is not None
+    assert deepest == next(depth for depth in LADDER if depth >= max(12, areas - 1))
+    judge(result.prediction.kernel_before_prefetch, seconds_to_load("network-1ms", 0, areas), within=0.1)
+    judge(result.prediction.kernel, seconds_to_load("network-1ms", 12, areas), within=0.25)
+
+
+def test_reading_ahead_of_a_small_store_costs_useless_reads() -> None:
+    found = dmsnap.tune(store_on("network-1ms", 3))
+    assert found.recommended_depth < 12
 
 
 def test_chunks_over_a_mebibyte_are_measured_in_pieces() -> None:

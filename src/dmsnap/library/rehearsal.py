@@ -58,14 +58,22 @@ def load(device: BlockDevice, chunk_size_sectors: int, prefetch: str | int, unti
 
 
 def rehearse(
-    device: BlockDevice, chunk_size_sectors: int, prefetch: str | int, places: Sequence[int], until: float
+    device: BlockDevice,
+    chunk_size_sectors: int,
+    prefetch: str | int,
+    places: Sequence[int],
+    until: float,
+    *,
+    room: int = 0,
 ) -> Loading:
     """Does as `load` for a store of full areas that lie at ``places``, which are chunk numbers of the device.
+
+    The last ``room`` of them are not in use: reading ahead finds them all the same, and waits for them in the end.
 
     Raises:
         IOFailed: A place cannot be read.
     """
-    return _run(_FullAreas(device, until, chunk_size_sectors, places), chunk_size_sectors, prefetch)
+    return _run(_FullAreas(device, until, chunk_size_sectors, places, room), chunk_size_sectors, prefetch)
 
 
 def _run(device: BlockDevice, chunk_size_sectors: int, prefetch: str | int) -> Loading:
@@ -106,13 +114,16 @@ class _UntilDevice(Wrapper):
 
 
 class _FullAreas(_UntilDevice):
-    """Places on a device as the areas of a store, all of them full but for the last, which is empty."""
+    """Places on a device as the areas of a store: full, but for the last one in use and those behind it."""
 
-    def __init__(self, device: BlockDevice, until: float, chunk_size_sectors: int, places: Sequence[int]) -> None:
+    def __init__(
+        self, device: BlockDevice, until: float, chunk_size_sectors: int, places: Sequence[int], room: int
+    ) -> None:
         super().__init__(device, until)
         self._chunk_bytes = chunk_size_sectors * SECTOR_BYTES
         self._per_area = exceptions_per_area(chunk_size_sectors)
         self._places = places
+        self._full_areas = len(places) - room - 1
         self._full = bytes([1]) * min(self._chunk_bytes, 1 << 20)
 
     @property
@@ -139,7 +150,7 @@ class _FullAreas(_UntilDevice):
         return area, self._places[area] * self._chunk_bytes + within
 
     def _fill(self, area: int, view: memoryview) -> None:
-        view[:] = self._full[: len(view)] if area < len(self._places) - 1 else bytes(len(view))
+        view[:] = self._full[: len(view)] if area < self._full_areas else bytes(len(view))
 
     def _filled(self, below: Completion, area: int, view: memoryview) -> Completion:
         if below.done and below.error is None:

@@ -49,7 +49,7 @@ class DepthTime:
 def depths_for(areas: int, chunk_size_bytes: int) -> list[int]:
     """Returns the depths worth a trial: not more than there are areas, nor than the loader has memory for."""
     most = max(0, MEMORY_BYTES // chunk_size_bytes - 1)
-    enough = next((depth for depth in LADDER if depth >= areas - 1), LADDER[-1])
+    enough = next((depth for depth in LADDER if depth >= max(KERNEL_DEPTH, areas - 1)), LADDER[-1])
     return [depth for depth in LADDER if depth <= min(most, enough)]
 
 
@@ -123,14 +123,23 @@ class Trials:
         count = min(-(-count // window) * window, self._measured.areas)
         if device.clock() + (expected or 0.0) * count >= self._until:
             return None
-        places = self._places.take(count + 1)
-        if len(places) > 1 and count < self._measured.areas:
+        whole = count == self._measured.areas  # then all that reading ahead finds behind them counts too
+        room = max(0, min(depth, self._measured.areas_on_device - count)) if whole else 0
+        places = self._places.take(count + room + (not whole))
+        if len(places) > 1 and not whole:
             # Whatever was done before, the heads of a disk start from the place before the first.
             self.areas += 1
             device.read_at(places.pop(0) * self._measured.chunk_size_bytes, device.logical_block_size_bytes)
         if not places:
             return None
         pieces = max(1, self._measured.chunk_size_bytes // PIECE_BYTES)
-        loading = rehearse(device, self._measured.chunk_size_sectors, window * pieces - 1, places[:count], self._until)
+        loading = rehearse(
+            device,
+            self._measured.chunk_size_sectors,
+            window * pieces - 1,
+            places,
+            self._until,
+            room=max(0, len(places) - count),
+        )
         self.areas += len(places)
         return loading.seconds / loading.areas if loading.finished else None
