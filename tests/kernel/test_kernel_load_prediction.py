@@ -15,7 +15,7 @@ from dmsnap.testing import need_tool
 from dmsnap.testing.kernelvm import need_kernelvm
 from dmsnap.testing.kernelvm.load_time import kernel_load_seconds
 
-pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+pytestmark = [pytest.mark.kernel, pytest.mark.slow, pytest.mark.timeout(600)]
 
 AREAS = 260
 DELAY_SECONDS = 0.2  # so long that the emulation of the machine, which is taken off, is little beside it
