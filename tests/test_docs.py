@@ -111,6 +111,10 @@ def test_every_json_field_is_documented() -> None:
     import dmsnap
     from dmsnap.library.trace_json import COUNTERS, EVENT_COLUMNS, load_fields
     from dmsnap.store import Finding, LoadEvent, LoadTrace
+    from dmsnap.library.own_load import LoadEstimate
+    from dmsnap.library.simulation import LoadTime, ModelLoads
+    from dmsnap.library.trials import DepthTime
+    from dmsnap.store import Finding
     from dmsnap.target.table import Activation
     from dmsnap.transfer.changes import ChangedRange
 
@@ -122,10 +126,29 @@ def test_every_json_field_is_documented() -> None:
     assert documented_fields("An event of a load") == list(EVENT_COLUMNS) == list(LoadEvent._fields)
     assert documented_fields("A load") == [*load_fields(LoadTrace()), "events"]
     assert documented_fields("`dmsnap merge ") == [field.name for field in dataclasses.fields(dmsnap.MergeResult)]
+    assert documented_fields("`dmsnap simulate ") == [field.name for field in dataclasses.fields(dmsnap.Simulation)]
+    assert documented_fields("A drive in a simulation") == [field.name for field in dataclasses.fields(ModelLoads)]
+    assert documented_fields("`dmsnap tune ") == [field.name for field in dataclasses.fields(dmsnap.TuneResult)]
+    assert documented_fields("A depth that was measured") == [field.name for field in dataclasses.fields(DepthTime)]
+    assert documented_fields("A prediction") == [field.name for field in dataclasses.fields(dmsnap.Prediction)]
+    assert documented_fields("A load that is predicted") == [field.name for field in dataclasses.fields(LoadEstimate)]
+    assert documented_fields("A load in a simulation") == [field.name for field in dataclasses.fields(LoadTime)]
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/json.md", "docs/stack.md", "docs/trace.md"]
+    "name",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/benchmarks.md",
+        "docs/disk-models.md",
+        "docs/json.md",
+        "docs/prefetch.md",
+        "docs/stack.md",
+        "docs/trace.md",
+        "docs/tune.md",
+    ],
 )
 def test_local_links_lead_somewhere(name: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text("utf-8"))

@@ -207,9 +207,12 @@ def test_the_library_is_what_the_readme_promises() -> None:
     assert sorted(dmsnap.__all__) == [
         "DmsnapError",
         "MergeResult",
+        "Prediction",
+        "Simulation",
         "SnapshotFile",
         "StoreInfo",
         "Trace",
+        "TuneResult",
         "WritableSnapshotFile",
         "create",
         "export",
@@ -217,8 +220,11 @@ def test_the_library_is_what_the_readme_promises() -> None:
         "map_changes",
         "merge",
         "open_snapshot",
+        "predict",
+        "simulate",
         "status",
         "table",
+        "tune",
     ]
 
 

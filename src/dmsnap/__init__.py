@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from dmsnap.library.description import StoreInfo, info, status, table
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.movement import export, map_changes
+    from dmsnap.library.prediction import Prediction, predict
+    from dmsnap.library.simulation import Simulation, simulate
     from dmsnap.library.snapshot_file import SnapshotFile, WritableSnapshotFile, open_snapshot
     from dmsnap.library.trace import Trace
+    from dmsnap.library.tuning import TuneResult, tune
 
 __all__ = [
     "DmsnapError",
     "MergeResult",
+    "Prediction",
+    "Simulation",
     "SnapshotFile",
     "StoreInfo",
     "Trace",
+    "TuneResult",
     "WritableSnapshotFile",
     "create",
     "export",
@@ -32,16 +38,22 @@ __all__ = [
     "map_changes",
     "merge",
     "open_snapshot",
+    "predict",
+    "simulate",
     "status",
     "table",
+    "tune",
 ]
 
 _HOME = {
     "DmsnapError": "dmsnap.errors",
     "MergeResult": "dmsnap.library.merging",
+    "Prediction": "dmsnap.library.prediction",
+    "Simulation": "dmsnap.library.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
     "StoreInfo": "dmsnap.library.description",
     "Trace": "dmsnap.library.trace",
+    "TuneResult": "dmsnap.library.tuning",
     "WritableSnapshotFile": "dmsnap.library.snapshot_file",
     "create": "dmsnap.library.creation",
     "export": "dmsnap.library.movement",
@@ -49,8 +61,11 @@ _HOME = {
     "map_changes": "dmsnap.library.movement",
     "merge": "dmsnap.library.merging",
     "open_snapshot": "dmsnap.library.snapshot_file",
+    "predict": "dmsnap.library.prediction",
+    "simulate": "dmsnap.library.simulation",
     "status": "dmsnap.library.description",
     "table": "dmsnap.library.description",
+    "tune": "dmsnap.library.tuning",
 }
 
 

@@ -6,23 +6,44 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["progress_bar"]
+__all__ = ["progress_bar", "step_bar"]
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
     """Shows a bar while the block runs; yields ``report(done_bytes, total_bytes)``, or None where nobody would see."""
+    with _bar(label, in_bytes=True) as report:
+        yield report
+
+
+@contextmanager
+def step_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """As `progress_bar` for work that is counted in steps: yields ``report(done, total)``."""
+    with _bar(label, in_bytes=False) as report:
+        yield report
+
+
+@contextmanager
+def _bar(label: str, *, in_bytes: bool) -> Iterator[Callable[[int, int], None] | None]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
+    amount = (DownloadColumn(binary_units=True), TransferSpeedColumn()) if in_bytes else (MofNCompleteColumn(),)
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        *amount,
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
@@ -30,7 +51,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
     with bar:
         task = bar.add_task(label, total=None)
 
-        def report(done_bytes: int, total_bytes: int) -> None:
-            bar.update(task, completed=done_bytes, total=total_bytes)
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
 
         yield report

@@ -27,6 +27,8 @@ VERBS = {
     "map": Verb("dmsnap.cli.verbs.map", "List which byte ranges of the origin changed"),
     "export": Verb("dmsnap.cli.verbs.export", "Write the snapshot's content as a raw image"),
     "merge": Verb("dmsnap.cli.verbs.merge", "Write a snapshot back into its origin"),
+    "simulate": Verb("dmsnap.cli.verbs.simulate", "Show load time by prefetch depth, on simulated drives"),
+    "tune": Verb("dmsnap.cli.verbs.tune", "Measure prefetch depth against load time, or predict that"),
     "create": Verb("dmsnap.cli.verbs.create", "Make a new, empty store"),
 }
 """In the order in which a newcomer meets them."""

@@ -13,6 +13,7 @@ from dmsnap.store.format import (
     MAGIC,
     RECORD_BYTES,
     VERSION,
+    BadChunkSize,
     Header,
     area_chunk,
     check_chunk_size,
@@ -20,10 +21,13 @@ from dmsnap.store.format import (
     pack_header,
 )
 
-__all__ = ["MOST_METADATA_BYTES", "BadDescription", "DescribedStore"]
+__all__ = ["DEFAULT_ROOM_AREAS", "MOST_METADATA_BYTES", "BadDescription", "DescribedStore"]
 
 MOST_METADATA_BYTES = 1 << 30
 """Bound on the areas of a described store together: 262,144 areas of 4 KiB chunks, which hold 256 GiB of changes."""
+DEFAULT_ROOM_AREAS = 256
+"""The deepest prefetching of interest finds this many useless areas: a real COW device has room left, too."""
+_DEFAULT_ROOM_BYTES = 64 << 30
 _LARGEST_BYTES = (1 << 63) - 1  # off_t
 _MOST_AT_ONCE = 1 << 16
 
@@ -42,6 +46,7 @@ class DescribedStore(BlockDevice):
         areas: Metadata areas that a loader reads.
         chunk_size_bytes: A power of two from 512 bytes to 1 GiB.
         room_areas: Areas that the device has room for after the last one in use, each with its data; they are zeros.
+            None means `DEFAULT_ROOM_AREAS`, or as many as 64 GiB hold where that is less.
 
     Attributes:
         areas: As given.
@@ -54,9 +59,14 @@ class DescribedStore(BlockDevice):
 
     read_only = True
 
-    def __init__(self, areas: int, chunk_size_bytes: int, *, room_areas: int = 0) -> None:
+    def __init__(self, areas: int, chunk_size_bytes: int, *, room_areas: int | None = None) -> None:
         sectors, rest = divmod(chunk_size_bytes, SECTOR_BYTES)
-        check_chunk_size(0 if rest else sectors)
+        if chunk_size_bytes <= 0 or rest:
+            raise BadChunkSize(
+                f"invalid chunk size of {chunk_size_bytes} bytes: not in whole sectors",
+                hint="chunk sizes are powers of two from 512 bytes to 1 GiB",
+            )
+        check_chunk_size(sectors)
         most = MOST_METADATA_BYTES // chunk_size_bytes
         if not 1 <= areas <= most:
             raise BadDescription(
@@ -64,6 +74,8 @@ class DescribedStore(BlockDevice):
                 hint=f"use 1 to {most} areas",
             )
         per_area = exceptions_per_area(sectors)
+        if room_areas is None:
+            room_areas = min(DEFAULT_ROOM_AREAS, _DEFAULT_ROOM_BYTES // area_chunk(1, per_area) // chunk_size_bytes)
         self._size_bytes = area_chunk(areas + room_areas, per_area) * chunk_size_bytes
         if room_areas < 0 or self._size_bytes > _LARGEST_BYTES:
             raise BadDescription(f"no device can have room for {room_areas} more areas", hint="use less room")
@@ -71,6 +83,7 @@ class DescribedStore(BlockDevice):
         self.areas = areas
         self.chunk_size_bytes = chunk_size_bytes
         self._per_area = per_area
+        self._stride_bytes = (per_area + 1) * chunk_size_bytes
         self._header = pack_header(Header(MAGIC, 1, VERSION, sectors))
         indices = np.arange(min(per_area, _MOST_AT_ONCE), dtype="<u8")
         self._pattern = np.stack([indices, indices], axis=1)
@@ -80,17 +93,20 @@ class DescribedStore(BlockDevice):
         return self._size_bytes
 
     def _read_into(self, offset: int, view: memoryview) -> None:
-        end, chunk, stride = offset + len(view), self.chunk_size_bytes, self._per_area + 1
-        first = max(0, -(-(offset // chunk - 1) // stride))
-        after = min(self.areas, ((end - 1) // chunk - 1) // stride + 1)
-        starts = [area_chunk(area, self._per_area) * chunk for area in range(first, after)]
-        if len(starts) != 1 or offset < starts[0] or end > starts[0] + chunk:
-            view[:] = bytes(len(view))
+        chunk, end = self.chunk_size_bytes, offset + len(view)
+        area, inside = divmod(offset - chunk, self._stride_bytes)
+        if 0 <= area < self.areas and inside + len(view) <= chunk:  # what a loader asks for
+            self._fill(area, inside // RECORD_BYTES, view)
+            return
+        view[:] = bytes(len(view))
         if offset < HEADER_BYTES:
-            view[offset:HEADER_BYTES] = self._header[offset:]
-        for area, start in enumerate(starts, first):
+            view[:HEADER_BYTES] = self._header
+        after = min(self.areas, (end - chunk - 1) // self._stride_bytes + 1)
+        for touched in range(max(0, area), after):
+            start = chunk + touched * self._stride_bytes
             begin, stop = max(start, offset), min(start + chunk, end)
-            self._fill(area, (begin - start) // RECORD_BYTES, view[begin - offset : stop - offset])
+            if begin < stop:
+                self._fill(touched, (begin - start) // RECORD_BYTES, view[begin - offset : stop - offset])
 
     def _fill(self, area: int, index: int, view: memoryview) -> None:
         """Writes the records of an area from ``index`` on."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -195,12 +194,19 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel], *, size_points: float = 1
     placed = _apart([at[number] for number in order], size_points * 1.35 / height_points)
     for number, y in zip(order, placed, strict=True):
         label = labels[number]
-        line = {"arrowstyle": "-", "color": label.colour, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
+        line = {
+            "arrowstyle": "-",
+            "color": label.colour,
+            "linewidth": 0.8,
+            "shrinkA": 2,
+            "shrinkB": 5,
+            "relpos": (0, 0.5),
+        }
         axes.annotate(
             label.text,
             xy=(1, at[number]),
             xycoords="axes fraction",
-            xytext=(1.025, y),
+            xytext=(1.04, y),
             textcoords="axes fraction",
             va="center",
             fontsize=size_points,
@@ -229,9 +235,8 @@ def _format_of(name: str) -> str:
     kind = _FORMATS.get(os.path.splitext(name)[1].lower())  # noqa: PTH122
     if kind is None:
         raise BadPlotFile(f"{printable(name)}: not the name of a picture", hint="use .svg or .png", path=name)
-    with contextlib.suppress(OSError, ValueError):
-        if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116
-            raise BadPlotFile(f"{printable(name)}: is not a regular file", hint="name a file", path=name)
+    if os.path.exists(name) and not os.path.isfile(name):  # noqa: PTH110, PTH113
+        raise BadPlotFile(f"{printable(name)}: is not a regular file", hint="name a file", path=name)
     return kind
 
 

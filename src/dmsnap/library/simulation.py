@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dmsnap.block.completion import Completion
-from dmsnap.block.contract import BlockDevice, ReadRequest
-from dmsnap.block.model import DRIVES, Drive, ModelDevice, make_drive
+from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, ReadRequest
+from dmsnap.block.model import DRIVES, ModelDevice, make_drive
 from dmsnap.block.wrap.wrapper import Wrapper
 from dmsnap.errors import DmsnapError
 from dmsnap.library.described_store import DescribedStore
@@ -24,10 +25,10 @@ __all__ = [
     "DEFAULT_AREAS",
     "DEFAULT_CHUNK_SIZE_BYTES",
     "DEFAULT_DEPTHS",
-    "DEFAULT_ROOM_AREAS",
     "KNEE_FACTOR",
     "MOST_DEPTHS",
     "BadDepths",
+    "BadStart",
     "InvalidStore",
     "LoadTime",
     "ModelLoads",
@@ -40,8 +41,6 @@ DEFAULT_AREAS = 1563
 DEFAULT_CHUNK_SIZE_BYTES = 4096
 """The chunk size that LVM2 takes unless told otherwise."""
 DEFAULT_DEPTHS = (0, 1, 2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-DEFAULT_ROOM_AREAS = max(DEFAULT_DEPTHS)
-"""So that no depth runs into the end of the device and is spared the useless reads."""
 MOST_DEPTHS = 1000
 KNEE_FACTOR = 1.1
 """The knee is the smallest depth that takes at most this many times as long as the best."""
@@ -52,6 +51,10 @@ Report = Callable[[int, int], None]
 
 class BadDepths(DmsnapError, ValueError):
     """Depths that cannot be simulated."""
+
+
+class BadStart(DmsnapError, ValueError):
+    """A place on a drive where no device begins."""
 
 
 class InvalidStore(DmsnapError):
@@ -111,6 +114,7 @@ class Simulation:
         device_size_bytes: Of the COW device: reading ahead ends where it does.
         seed: What the drives were made from.
         models: One for each drive.
+        too_small: Drives left out, where none was named, since the COW device is larger.
     """
 
     name: str | None
@@ -119,6 +123,7 @@ class Simulation:
     device_size_bytes: int
     seed: int
     models: tuple[ModelLoads, ...]
+    too_small: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
         """Returns the fields under the same names, as JSON types; names and meanings are stable."""
@@ -130,9 +135,10 @@ def simulate(
     *,
     areas: int = DEFAULT_AREAS,
     chunk_size_bytes: int = DEFAULT_CHUNK_SIZE_BYTES,
-    room_areas: int = DEFAULT_ROOM_AREAS,
+    room_areas: int | None = None,
     models: Sequence[str] = (),
     depths: Sequence[int] = DEFAULT_DEPTHS,
+    start_bytes: int | None = None,
     seed: int = 0,
     progress: Report | None = None,
 ) -> Simulation:
@@ -146,21 +152,27 @@ def simulate(
         areas: How many metadata areas it has.
         chunk_size_bytes: A power of two from 512 bytes to 1 GiB.
         room_areas: How many more areas the device has room for. A loader that reads ahead does not know where the store
-            ends, so past its end it reads as many areas for nothing as it looks ahead, if they are there.
-        models: Names from `dmsnap.block.model.DRIVES`; none means all.
+            ends, so past its end it reads as many areas for nothing as it looks ahead, if they are there. None means
+            256, or less where these would take over 64 GiB.
+        models: Names from `dmsnap.block.model.DRIVES`; none means all that the device fits on.
         depths: Fixed depths, each from 0 to 65536.
+        start_bytes: Where on the drive the COW device begins. None leaves that to the drive: those that turn say a
+            tenth in from the outer edge, where they are fastest.
         seed: What differs between two drives of a kind comes from it.
         progress: Called after each load.
 
     Raises:
         BadDepths: No depth, too many, or one out of range.
+        BadStart: Not in whole sectors.
         UnknownDrive: There is no model of that name.
         BadDescription, BadChunkSize: No store can be as described.
         InvalidStore: The store was invalidated.
-        BadRequest: The device is larger than a drive.
+        BadRequest: The device is larger than a drive that was named, or than all.
         DmsnapError: As `open_snapshot`, for a store that cannot be loaded.
     """
     steps = _checked(depths)
+    if start_bytes is not None and (start_bytes < 0 or start_bytes % SECTOR_BYTES):
+        raise BadStart(f"no device begins at byte {start_bytes}", hint=f"use a multiple of {SECTOR_BYTES}")
     for model in models:
         make_drive(model)
     with ExitStack() as stack:
@@ -170,9 +182,11 @@ def simulate(
         else:
             store = _loaded(cow, stack)
             device = store.device
-        names = tuple(dict.fromkeys(models)) or tuple(DRIVES)
+        names = tuple(dict.fromkeys(models)) or _large_enough(device, start_bytes)
         count = _counted(progress, len(names) * (len(steps) + 1 + (KERNEL_DEPTH not in steps)))
-        results = tuple(_loads(device, name, steps, seed, count) for name in names)
+        results = tuple(
+            _loads(name, partial(_modelled, device, name, seed, start_bytes), steps, count) for name in names
+        )
         return Simulation(
             name=None if cow is None else device.name,
             areas=store.areas,
@@ -180,31 +194,35 @@ def simulate(
             device_size_bytes=device.size_bytes,
             seed=seed,
             models=results,
+            too_small=() if models else tuple(name for name in DRIVES if name not in names),
         )
 
 
-def _loads(device: BlockDevice, model: str, depths: Sequence[int], seed: int, count: Iterator[None]) -> ModelLoads:
+def _modelled(device: BlockDevice, model: str, seed: int, start_bytes: int | None) -> ModelDevice:
+    """The device on a new drive, at time 0; closing it is left to the device below."""
+    return ModelDevice(device, make_drive(model, seed), start_bytes=start_bytes)
+
+
+def _loads(model: str, modelled: Callable[[], ModelDevice], depths: Sequence[int], count: Iterator[None]) -> ModelLoads:
     """Loads with each policy on one model."""
 
-    def seconds(prefetch: str | int) -> tuple[float, int]:
-        watched = _Watched(device, make_drive(model, seed))
-        begin = watched.clock()
-        open_store(watched, prefetch=prefetch)
+    def load(device: BlockDevice, prefetch: str | int) -> float:
+        open_store(device, prefetch=prefetch)
         next(count)
-        return watched.clock() - begin, watched.most_in_flight
+        return device.clock()
 
-    loads = tuple(LoadTime(depth, seconds(depth)[0]) for depth in depths)
-    best = min(loads, key=lambda load: (load.seconds, load.depth))
-    knee = next(load for load in loads if load.seconds <= best.seconds * KNEE_FACTOR)
-    kernel = next((load.seconds for load in loads if load.depth == KERNEL_DEPTH), None)
-    auto_seconds, in_flight = seconds("auto")
+    loads = tuple(LoadTime(depth, load(modelled(), depth)) for depth in depths)
+    best = min(loads, key=lambda one: (one.seconds, one.depth))
+    knee = next(one for one in loads if one.seconds <= best.seconds * KNEE_FACTOR)
+    kernel = next((one.seconds for one in loads if one.depth == KERNEL_DEPTH), None)
+    watched = _Watched(modelled())
     return ModelLoads(
         model=model,
         description=DRIVES[model].description,
         loads=loads,
-        kernel_seconds=seconds("kernel")[0] if kernel is None else kernel,
-        auto_seconds=auto_seconds,
-        auto_reads_in_flight=in_flight,
+        kernel_seconds=load(modelled(), "kernel") if kernel is None else kernel,
+        auto_seconds=load(watched, "auto"),
+        auto_reads_in_flight=watched.most_in_flight,
         best_depth=best.depth,
         best_seconds=best.seconds,
         knee_depth=knee.depth,
@@ -213,10 +231,10 @@ def _loads(device: BlockDevice, model: str, depths: Sequence[int], seed: int, co
 
 
 class _Watched(Wrapper):
-    """A modelled device that knows how many reads were under way at most; closing it is left to the device below."""
+    """A device that knows how many reads were under way at most."""
 
-    def __init__(self, device: BlockDevice, drive: Drive) -> None:
-        super().__init__(ModelDevice(device, drive))
+    def __init__(self, device: BlockDevice) -> None:
+        super().__init__(device)
         self.most_in_flight = 0
         self._in_flight = 0
 
@@ -246,6 +264,16 @@ def _loaded(cow: Source, stack: ExitStack) -> Store:
             device=name,
         )
     return store
+
+
+def _large_enough(device: BlockDevice, start_bytes: int | None) -> tuple[str, ...]:
+    """The drives that a device fits on; all of them if there is none, so that the first says what is wrong."""
+    drives = {name: make_drive(name) for name in DRIVES}
+    ends = {
+        name: (drive.start_bytes if start_bytes is None else start_bytes) + device.size_bytes
+        for name, drive in drives.items()
+    }
+    return tuple(name for name, drive in drives.items() if ends[name] <= drive.capacity_bytes) or tuple(drives)
 
 
 def _checked(depths: Sequence[int]) -> list[int]:
