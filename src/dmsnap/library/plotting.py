@@ -173,7 +173,8 @@ def seconds_axis(axes: Axes, *, logarithmic: bool) -> None:
     if logarithmic:
         axes.set_yscale("log")
         low, high = axes.get_ylim()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high > low * 1000 else (1.0, 2.0, 5.0)))
+        steps = (1.0,) if high > low * 1000 else (1.0, 2.0, 5.0) if high > low * 8 else range(1, 10)
+        axes.yaxis.set_major_locator(LogLocator(subs=steps))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: seconds_text(value) if value > 0 else "0"))
 
