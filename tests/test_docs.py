@@ -19,6 +19,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 STACK = (ROOT / "docs/stack.md").read_text("utf-8")
+PREFETCH = (ROOT / "docs/prefetch.md").read_text("utf-8")
 
 
 def blocks(language: str, page: str = README) -> list[str]:
@@ -37,13 +38,11 @@ def matches(output: str, expected: str) -> bool:
     return re.fullmatch(pattern, output) is not None
 
 
-@pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the tour has made, with every step of it checked on the way."""
-    folder = tmp_path_factory.mktemp("tour")
+def walk(page: str, folder: Path) -> Path:
+    """Runs a page's console blocks, each step checked; returns the folder that they end in."""
     python = Path(sys.executable)
     shim = f'dmsnap() {{ "{python}" -m dmsnap "$@"; }}\n'
-    for command, expected in [step for block in blocks("console") for step in steps(block)]:
+    for command, expected in [step for block in blocks("console", page) for step in steps(block)]:
         if command.startswith("cd "):
             folder /= command.removeprefix("cd ")
             continue
@@ -56,8 +55,18 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the tour has made, with every step of it checked on the way."""
+    return walk(README, tmp_path_factory.mktemp("tour"))
+
+
 def test_the_tour_prints_what_it_says(play: Path) -> None:
     assert (play / "monday-again.img").read_bytes() == (play / "monday.img").read_bytes()
+
+
+def test_simulations_print_what_the_page_on_prefetch_says(tmp_path: Path) -> None:
+    walk(PREFETCH, tmp_path)
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmsnap.block.medium import printable
 from dmsnap.errors import DmsnapError
-from dmsnap.transfer.whole_file import CannotWrite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,6 +89,8 @@ def check_plot_file(path: str | os.PathLike[str]) -> None:
         CannotWrite: The folder is not there.
         NoMatplotlib: It is not installed.
     """
+    from dmsnap.transfer.whole_file import CannotWrite
+
     name = os.fspath(path)
     _format_of(name)
     folder = os.path.dirname(os.path.realpath(name))  # noqa: PTH120
@@ -128,6 +129,8 @@ def picture(
         BadPlotFile, NoMatplotlib: As `check_plot_file`.
         CannotWrite: The folder is missing, full or not writable.
     """
+    from dmsnap.transfer.whole_file import CannotWrite
+
     name = os.fspath(path)
     kind = _format_of(name)
     try:
