@@ -189,6 +189,8 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel], *, size_points: float = 1
     """
     if not labels:
         return
+    from matplotlib.colors import to_rgb
+
     figure = axes.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()  # the layout gives the axes their height
@@ -214,7 +216,7 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel], *, size_points: float = 1
             textcoords="axes fraction",
             va="center",
             fontsize=size_points,
-            color=label.colour,
+            color=[0.75 * part for part in to_rgb(label.colour)],  # letters are thin, and want more contrast
             arrowprops=line,
             annotation_clip=False,
         )
