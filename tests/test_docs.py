@@ -23,6 +23,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 STACK = (ROOT / "docs/stack.md").read_text("utf-8")
 TRACE = (ROOT / "docs/trace.md").read_text("utf-8")
+PREFETCH = (ROOT / "docs/prefetch.md").read_text("utf-8")
 
 
 def blocks(language: str, page: str = README) -> list[str]:
@@ -41,14 +42,8 @@ def matches(output: str, expected: str) -> bool:
     return re.fullmatch(pattern, output) is not None
 
 
-@pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the tour has made, with every step of it checked on the way."""
-    return run_console(README, tmp_path_factory.mktemp("tour"))
-
-
-def run_console(page: str, folder: Path) -> Path:
-    """Runs a page's console blocks in a folder; returns the one that they end in."""
+def walk(page: str, folder: Path) -> Path:
+    """Runs a page's console blocks, each step checked; returns the folder that they end in."""
     python = Path(sys.executable)
     shim = f'dmsnap() {{ "{python}" -m dmsnap "$@"; }}\n'
     for command, expected in [step for block in blocks("console", page) for step in steps(block)]:
@@ -64,8 +59,18 @@ def run_console(page: str, folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the tour has made, with every step of it checked on the way."""
+    return walk(README, tmp_path_factory.mktemp("tour"))
+
+
 def test_the_tour_prints_what_it_says(play: Path) -> None:
     assert (play / "monday-again.img").read_bytes() == (play / "monday.img").read_bytes()
+
+
+def test_simulations_print_what_the_page_on_prefetch_says(tmp_path: Path) -> None:
+    walk(PREFETCH, tmp_path)
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
@@ -79,7 +84,7 @@ def test_blocks_about_stacks_hold_one_after_another(play: Path) -> None:
 
 
 def test_the_page_about_traces_prints_what_it_says(play: Path) -> None:
-    run_console(TRACE, play)
+    walk(TRACE, play)
 
 
 def test_blocks_about_traces_hold(play: Path) -> None:

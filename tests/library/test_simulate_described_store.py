@@ -8,7 +8,8 @@ import tracemalloc
 import pytest
 
 from dmsnap.block import ReadOnlyDevice
-from dmsnap.library.described_store import DEFAULT_ROOM_AREAS, BadDescription, DescribedStore
+from dmsnap.library.described_store import BadDescription, DescribedStore
+from dmsnap.library.simulation_defaults import DEFAULT_ROOM_AREAS
 from dmsnap.store import BadChunkSize, open_store
 
 SEED = 3140

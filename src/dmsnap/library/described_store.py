@@ -8,6 +8,7 @@ import numpy as np
 
 from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, ReadOnlyDevice
 from dmsnap.errors import DmsnapError
+from dmsnap.library.simulation_defaults import DEFAULT_ROOM_AREAS
 from dmsnap.store.format import (
     HEADER_BYTES,
     MAGIC,
@@ -21,12 +22,10 @@ from dmsnap.store.format import (
     pack_header,
 )
 
-__all__ = ["DEFAULT_ROOM_AREAS", "MOST_METADATA_BYTES", "BadDescription", "DescribedStore"]
+__all__ = ["MOST_METADATA_BYTES", "BadDescription", "DescribedStore"]
 
 MOST_METADATA_BYTES = 1 << 30
 """Bound on the areas of a described store together: 262,144 areas of 4 KiB chunks, which hold 256 GiB of changes."""
-DEFAULT_ROOM_AREAS = 256
-"""The deepest prefetching of interest finds this many useless areas: a real COW device has room left, too."""
 _DEFAULT_ROOM_BYTES = 64 << 30
 _LARGEST_BYTES = (1 << 63) - 1  # off_t
 _MOST_AT_ONCE = 1 << 16
@@ -46,7 +45,7 @@ class DescribedStore(BlockDevice):
         areas: Metadata areas that a loader reads.
         chunk_size_bytes: A power of two from 512 bytes to 1 GiB.
         room_areas: Areas that the device has room for after the last one in use, each with its data; they are zeros.
-            None means `DEFAULT_ROOM_AREAS`, or as many as 64 GiB hold where that is less.
+            None means 256, or as many as 64 GiB hold where that is less.
 
     Attributes:
         areas: As given.

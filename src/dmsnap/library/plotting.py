@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmsnap.block.medium import printable
 from dmsnap.errors import DmsnapError
-from dmsnap.transfer.whole_file import CannotWrite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,6 +89,8 @@ def check_plot_file(path: str | os.PathLike[str]) -> None:
         CannotWrite: The folder is not there.
         NoMatplotlib: It is not installed.
     """
+    from dmsnap.transfer.whole_file import CannotWrite
+
     name = os.fspath(path)
     _format_of(name)
     folder = os.path.dirname(os.path.realpath(name))  # noqa: PTH120
@@ -128,6 +129,8 @@ def picture(
         BadPlotFile, NoMatplotlib: As `check_plot_file`.
         CannotWrite: The folder is missing, full or not writable.
     """
+    from dmsnap.transfer.whole_file import CannotWrite
+
     name = os.fspath(path)
     kind = _format_of(name)
     try:
@@ -173,7 +176,8 @@ def seconds_axis(axes: Axes, *, logarithmic: bool) -> None:
     if logarithmic:
         axes.set_yscale("log")
         low, high = axes.get_ylim()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high > low * 1000 else (1.0, 2.0, 5.0)))
+        steps = (1.0,) if high > low * 1000 else (1.0, 2.0, 5.0) if high > low * 8 else range(1, 10)
+        axes.yaxis.set_major_locator(LogLocator(subs=steps))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: seconds_text(value) if value > 0 else "0"))
 
@@ -185,6 +189,8 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel], *, size_points: float = 1
     """
     if not labels:
         return
+    from matplotlib.colors import to_rgb
+
     figure = axes.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()  # the layout gives the axes their height
@@ -210,7 +216,7 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel], *, size_points: float = 1
             textcoords="axes fraction",
             va="center",
             fontsize=size_points,
-            color=label.colour,
+            color=[0.75 * part for part in to_rgb(label.colour)],  # letters are thin, and want more contrast
             arrowprops=line,
             annotation_clip=False,
         )

@@ -15,6 +15,7 @@ from dmsnap.block.wrap.wrapper import Wrapper
 from dmsnap.errors import DmsnapError
 from dmsnap.library.described_store import DescribedStore
 from dmsnap.library.opening import Source, open_store_of
+from dmsnap.library.simulation_defaults import DEFAULT_AREAS, DEFAULT_CHUNK_SIZE_BYTES, DEFAULT_DEPTHS, MOST_DEPTHS
 from dmsnap.store import open_store
 from dmsnap.store.prefetch import KERNEL_DEPTH, MAX_DEPTH
 
@@ -22,11 +23,7 @@ if TYPE_CHECKING:
     from dmsnap.store import Store
 
 __all__ = [
-    "DEFAULT_AREAS",
-    "DEFAULT_CHUNK_SIZE_BYTES",
-    "DEFAULT_DEPTHS",
     "KNEE_FACTOR",
-    "MOST_DEPTHS",
     "BadDepths",
     "BadStart",
     "InvalidStore",
@@ -36,12 +33,6 @@ __all__ = [
     "simulate",
 ]
 
-DEFAULT_AREAS = 1563
-"""400,000 changed chunks of 4 KiB (1.6 GB): a large snapshot of a busy volume."""
-DEFAULT_CHUNK_SIZE_BYTES = 4096
-"""The chunk size that LVM2 takes unless told otherwise."""
-DEFAULT_DEPTHS = (0, 1, 2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-MOST_DEPTHS = 1000
 KNEE_FACTOR = 1.1
 """The knee is the smallest depth that takes at most this many times as long as the best."""
 

@@ -13,20 +13,18 @@ from dmsnap.cli.output import for_eyes, print_json, print_warning, result_stream
 from dmsnap.cli.progress import step_bar
 from dmsnap.cli.sizes import size_callback
 from dmsnap.cli.text import printable, readable_size
-from dmsnap.library.described_store import DEFAULT_ROOM_AREAS
-from dmsnap.library.plotting import check_plot_file, seconds_text
-from dmsnap.library.simulation import (
+from dmsnap.library.simulation_defaults import (
     DEFAULT_AREAS,
     DEFAULT_CHUNK_SIZE_BYTES,
     DEFAULT_DEPTHS,
+    DEFAULT_ROOM_AREAS,
     MOST_DEPTHS,
 )
-from dmsnap.store.prefetch import KERNEL_DEPTH, MAX_DEPTH
 
 if TYPE_CHECKING:
     from dmsnap.library.simulation import ModelLoads, Simulation
 
-SHOWN_DEPTHS = (0, 4, KERNEL_DEPTH, 64)
+SHOWN_DEPTHS = (0, 4, 12, 64)
 DESCRIBING = {"areas": "--areas", "chunk_size": "--chunk-size", "room": "--room"}
 
 
@@ -35,6 +33,8 @@ def _size_or_none(context: click.Context, parameter: click.Parameter, value: str
 
 
 def _depths_callback(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
+    from dmsnap.store.prefetch import MAX_DEPTH
+
     if value is None:
         return DEFAULT_DEPTHS
     words = value.split(",")
@@ -109,6 +109,8 @@ def command(
             raise click.UsageError(f"{option} describes a store, and SNAP is one", click.get_current_context())
     result_stream()  # without one, nobody would hear the result
     if plot is not None:
+        from dmsnap.library.plotting import check_plot_file
+
         check_plot_file(plot)
     with step_bar("simulate") as report:
         result = dmsnap.simulate(
@@ -143,6 +145,8 @@ def heading(result: Simulation) -> str:
 
 def table_of(result: Simulation) -> tuple[list[str], list[list[str]]]:
     """The names of the columns, and a row for each drive."""
+    from dmsnap.store.prefetch import KERNEL_DEPTH
+
     shown = [depth for depth in SHOWN_DEPTHS if any(depth == load.depth for load in result.models[0].loads)]
     names = [f"{depth} (Linux)" if depth == KERNEL_DEPTH else f"{depth}" for depth in shown]
     return ["drive", *names, "knee", "best", "auto"], [row_of(model, shown) for model in result.models]
@@ -150,6 +154,8 @@ def table_of(result: Simulation) -> tuple[list[str], list[list[str]]]:
 
 def row_of(model: ModelLoads, shown: list[int]) -> list[str]:
     """One drive's times; with knee and best their depths, with ``auto`` its most reads in flight."""
+    from dmsnap.library.plotting import seconds_text
+
     seconds = {load.depth: load.seconds for load in model.loads}
     return [
         model.model,
