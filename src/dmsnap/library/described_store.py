@@ -85,7 +85,8 @@ class DescribedStore(BlockDevice):
         self._stride_bytes = (per_area + 1) * chunk_size_bytes
         self._header = pack_header(Header(MAGIC, 1, VERSION, sectors))
         indices = np.arange(min(per_area, _MOST_AT_ONCE), dtype="<u8")
-        self._pattern = np.stack([indices, indices], axis=1)
+        self._first = np.stack([indices, area_chunk(0, per_area) + 1 + indices], axis=1).ravel()  # of area 0
+        self._step = np.tile(np.array((per_area, per_area + 1), "<u8"), len(indices))  # from an area to the next
 
     @property
     def size_bytes(self) -> int:
@@ -109,14 +110,15 @@ class DescribedStore(BlockDevice):
 
     def _fill(self, area: int, index: int, view: memoryview) -> None:
         """Writes the records of an area from ``index`` on."""
-        records = np.frombuffer(view, "<u8").reshape(-1, 2)
-        for begin in range(0, len(records), _MOST_AT_ONCE):
-            part = records[begin : begin + _MOST_AT_ONCE]
-            record = index + begin
-            origin, cow = area * self._per_area + record, area_chunk(area, self._per_area) + 1 + record
-            np.add(self._pattern[: len(part)], np.array((origin, cow), "<u8"), out=part)
-        if area == self.areas - 1 and index + len(records) == self._per_area:
-            records[-1] = 0
+        numbers = np.frombuffer(view, "<u8")
+        for begin in range(0, len(numbers), 2 * _MOST_AT_ONCE):
+            part = numbers[begin : begin + 2 * _MOST_AT_ONCE]
+            np.multiply(self._step[: len(part)], area, out=part)
+            part += self._first[: len(part)]
+            if index + begin:
+                part += index + begin // 2
+        if area == self.areas - 1 and index + len(numbers) // 2 == self._per_area:
+            numbers[-2:] = 0
 
     def _write_at(self, offset: int, view: memoryview) -> NoReturn:  # noqa: ARG002 - refused before, as read-only
         raise ReadOnlyDevice(f"{self.name}: cannot be written", device=self.name)
