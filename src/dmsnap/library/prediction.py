@@ -9,11 +9,11 @@ from dmsnap.library.measured_device import BadMeasure, open_measured
 from dmsnap.library.opening import Source
 from dmsnap.library.own_load import LoadEstimate, OwnLoad, load_by_dmsnap
 from dmsnap.library.trials import DepthTime, Progress, Trials, depths_for
+from dmsnap.library.tuning_defaults import PREDICT_SECONDS
 from dmsnap.store.prefetch import KERNEL_DEPTH
 
-__all__ = ["PREDICT_SECONDS", "Prediction", "predict", "predicted", "until_after"]
+__all__ = ["Prediction", "predict", "predicted", "until_after"]
 
-PREDICT_SECONDS = 5.0
 ROUNDS = 9
 THREADS_SECONDS = 500e-6
 """A read that ends sooner may take less time than to hand it to a thread, on a busy machine."""

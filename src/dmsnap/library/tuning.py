@@ -11,10 +11,10 @@ from dmsnap.library.opening import Source
 from dmsnap.library.own_load import load_by_dmsnap
 from dmsnap.library.prediction import Prediction, predicted, until_after
 from dmsnap.library.trials import LADDER, DepthTime, Progress, Trials, depths_for
+from dmsnap.library.tuning_defaults import TUNE_SECONDS
 
-__all__ = ["TUNE_SECONDS", "TuneResult", "recommended", "tune"]
+__all__ = ["TuneResult", "recommended", "tune"]
 
-TUNE_SECONDS = 30.0
 ROUNDS = 7
 LOAD_SHARE = 0.25
 WORTH = 1.1

@@ -15,9 +15,7 @@ from dmsnap.cli.progress import step_bar
 from dmsnap.cli.sizes import parse_size
 from dmsnap.cli.text import printable, readable_size
 from dmsnap.library.plotting import seconds_text
-from dmsnap.library.prediction import PREDICT_SECONDS
-from dmsnap.library.tuning import TUNE_SECONDS
-from dmsnap.store.prefetch import KERNEL_DEPTH
+from dmsnap.library.tuning_defaults import PREDICT_SECONDS, TUNE_SECONDS
 
 if TYPE_CHECKING:
     from dmsnap.library.own_load import LoadEstimate
@@ -138,6 +136,8 @@ def _print(what: dict[str, object] | list[str]) -> None:
 
 def _table(result: TuneResult) -> list[str]:
     """What was measured, a line for each depth."""
+    from dmsnap.store.prefetch import KERNEL_DEPTH
+
     areas = result.prediction.areas
     lines = [f"{'depth':>5}  {'load':>12}  {'fastest':>12}  {'slowest':>12}"]
     for found in result.depths:
