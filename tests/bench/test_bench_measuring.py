@@ -58,14 +58,14 @@ def load(prefetch):
     asked.append(prefetch)
     depth = 24 if prefetch == "auto" else prefetch
     return (1 + 0.1 * abs(depth - 24)) * (1.1 if prefetch == "auto" else 1)
-row = prefetching.judged("a played disk", 100, load)
+row = prefetching.judged("a played disk", prefetching.LARGE, load)
 print(json.dumps([row.name, row.figure, row.ratio, row.met, asked]))
 """
 
 
 def test_auto_is_judged_by_the_best_fixed_depth() -> None:
     name, figure, ratio, met, asked = python(JUDGED)
-    assert name == "a played disk, 100 areas; best 24: 1.000 s"
+    assert name == "a played disk, 1,563 areas; best 24: 1.000 s"
     assert (figure, ratio, met) == ("1.100 s (1.100-1.100)", "1.10x (1.10-1.10)", True)
     assert set(asked) == {"auto", 256, 192, 128, 96, 64, 48, 32, 24, 16, 12}, "deeper to shallower, until it is slow"
 
