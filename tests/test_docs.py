@@ -114,10 +114,10 @@ def documented_fields(title: str) -> list[str]:
 
 def test_every_json_field_is_documented() -> None:
     import dmsnap
-    from dmsnap.library.own_load import LoadEstimate
-    from dmsnap.library.simulation import LoadTime, ModelLoads
-    from dmsnap.library.trace_json import COUNTERS, EVENT_COLUMNS, load_fields
-    from dmsnap.library.trials import DepthTime
+    from dmsnap.library.simulation.simulation import LoadTime, ModelLoads
+    from dmsnap.library.tracing.as_json import COUNTERS, EVENT_COLUMNS, load_fields
+    from dmsnap.library.tuning.own_load import LoadEstimate
+    from dmsnap.library.tuning.trials import DepthTime
     from dmsnap.store import Finding, LoadEvent, LoadTrace
     from dmsnap.target.table import Activation
     from dmsnap.transfer.changes import ChangedRange

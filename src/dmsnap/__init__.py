@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from dmsnap.library.description import StoreInfo, info, status, table
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.movement import export, map_changes
-    from dmsnap.library.prediction import Prediction, predict
-    from dmsnap.library.simulation import Simulation, simulate
+    from dmsnap.library.simulation.simulation import Simulation, simulate
     from dmsnap.library.snapshot_file import SnapshotFile, WritableSnapshotFile, open_snapshot
-    from dmsnap.library.trace import Trace
-    from dmsnap.library.tuning import TuneResult, tune
+    from dmsnap.library.tracing.trace import Trace
+    from dmsnap.library.tuning.prediction import Prediction, predict
+    from dmsnap.library.tuning.tuning import TuneResult, tune
 
 __all__ = [
     "DmsnapError",
@@ -48,12 +48,12 @@ __all__ = [
 _HOME = {
     "DmsnapError": "dmsnap.errors",
     "MergeResult": "dmsnap.library.merging",
-    "Prediction": "dmsnap.library.prediction",
-    "Simulation": "dmsnap.library.simulation",
+    "Prediction": "dmsnap.library.tuning.prediction",
+    "Simulation": "dmsnap.library.simulation.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
     "StoreInfo": "dmsnap.library.description",
-    "Trace": "dmsnap.library.trace",
-    "TuneResult": "dmsnap.library.tuning",
+    "Trace": "dmsnap.library.tracing.trace",
+    "TuneResult": "dmsnap.library.tuning.tuning",
     "WritableSnapshotFile": "dmsnap.library.snapshot_file",
     "create": "dmsnap.library.creation",
     "export": "dmsnap.library.movement",
@@ -61,11 +61,11 @@ _HOME = {
     "map_changes": "dmsnap.library.movement",
     "merge": "dmsnap.library.merging",
     "open_snapshot": "dmsnap.library.snapshot_file",
-    "predict": "dmsnap.library.prediction",
-    "simulate": "dmsnap.library.simulation",
+    "predict": "dmsnap.library.tuning.prediction",
+    "simulate": "dmsnap.library.simulation.simulation",
     "status": "dmsnap.library.description",
     "table": "dmsnap.library.description",
-    "tune": "dmsnap.library.tuning",
+    "tune": "dmsnap.library.tuning.tuning",
 }
 
 

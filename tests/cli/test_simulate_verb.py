@@ -166,7 +166,8 @@ def test_without_matplotlib_only_the_plot_is_missing(run, monkeypatch: pytest.Mo
 
 def test_ctrl_c_is_one_line_and_leaves_no_picture(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys, dmsnap.library.simulation as s; from dmsnap.cli import main; load = s.open_store\n"
+        "import os, signal, sys, dmsnap.library.simulation.simulation as s; from dmsnap.cli import main\n"
+        "load = s.open_store\n"
         "def stop(*a, **k):\n os.kill(os.getpid(), signal.SIGINT); return load(*a, **k)\n"
         "s.open_store = stop; sys.exit(main(['simulate', '--areas', '9', '--plot', 'loads.svg']))"
     )

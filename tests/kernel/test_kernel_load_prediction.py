@@ -9,7 +9,7 @@ import pytest
 import dmsnap
 from dmsnap.block import FileDevice
 from dmsnap.block.wrap import DelayDevice
-from dmsnap.library.described_store import DescribedStore
+from dmsnap.library.simulation.described_store import DescribedStore
 from dmsnap.store.format import area_chunk
 from dmsnap.testing import need_tool
 from dmsnap.testing.kernelvm import need_kernelvm

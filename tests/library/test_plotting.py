@@ -15,7 +15,7 @@ import pytest
 import dmsnap
 from dmsnap.library import plotting
 from dmsnap.library.plotting import BadPlotFile, EndLabel, NoMatplotlib, check_plot_file, label_ends, picture
-from dmsnap.library.simulation_plot import plot_simulation
+from dmsnap.library.simulation.plot import plot_simulation
 from dmsnap.transfer.whole_file import CannotWrite
 
 

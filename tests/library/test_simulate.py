@@ -13,9 +13,9 @@ import dmsnap
 from dmsnap.block import BadRequest, MemoryDevice
 from dmsnap.block.model import DRIVES, ModelDevice, UnknownDrive, make_drive
 from dmsnap.block.wrap import LogDevice
-from dmsnap.library.described_store import BadDescription, DescribedStore
-from dmsnap.library.simulation import BadDepths, BadStart, InvalidStore, ModelLoads
-from dmsnap.library.simulation_defaults import DEFAULT_DEPTHS
+from dmsnap.library.simulation.defaults import DEFAULT_DEPTHS
+from dmsnap.library.simulation.described_store import BadDescription, DescribedStore
+from dmsnap.library.simulation.simulation import BadDepths, BadStart, InvalidStore, ModelLoads
 from dmsnap.store import EmptyStore, TruncatedStore, open_store
 from dmsnap.testing.store_builder import build_store, in_allocation_order
 

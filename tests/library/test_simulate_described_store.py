@@ -8,8 +8,8 @@ import tracemalloc
 import pytest
 
 from dmsnap.block import ReadOnlyDevice
-from dmsnap.library.described_store import BadDescription, DescribedStore
-from dmsnap.library.simulation_defaults import DEFAULT_ROOM_AREAS
+from dmsnap.library.simulation.defaults import DEFAULT_ROOM_AREAS
+from dmsnap.library.simulation.described_store import BadDescription, DescribedStore
 from dmsnap.store import BadChunkSize, open_store
 
 SEED = 3140

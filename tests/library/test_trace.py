@@ -13,7 +13,7 @@ import dmsnap
 from dmsnap.block.contract import BlockDevice, IOFailed
 from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.wrap import FaultDevice
-from dmsnap.library.trace_reads import reads_in_flight, reads_of, waited_seconds
+from dmsnap.library.tracing.reads import reads_in_flight, reads_of, waited_seconds
 from dmsnap.store import EmptyStore, LoadTrace, create_store, open_store
 
 

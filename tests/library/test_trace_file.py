@@ -8,7 +8,7 @@ import pytest
 from library_files import snapshot_files
 
 import dmsnap
-from dmsnap.library.trace_file import BadTraceFile, check_trace_file
+from dmsnap.library.tracing.file import BadTraceFile, check_trace_file
 from dmsnap.transfer.raw import OutputIsInput, OutputIsStore
 from dmsnap.transfer.whole_file import CannotWrite
 

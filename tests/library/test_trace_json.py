@@ -12,7 +12,7 @@ from trace_stores import store_of, timed
 
 import dmsnap
 from dmsnap.bufio import Counters
-from dmsnap.library.trace_json import COUNTERS
+from dmsnap.library.tracing.as_json import COUNTERS
 from dmsnap.transfer.whole_file import CannotWrite
 
 

@@ -10,7 +10,7 @@ from trace_stores import broken_at, store_of, timed
 
 import dmsnap
 from dmsnap.library.plotting import NoMatplotlib
-from dmsnap.library.trace_file import check_trace_file
+from dmsnap.library.tracing.file import check_trace_file
 from dmsnap.testing.tools import need
 
 SVG, PNG = b"<?xml", b"\x89PNG"

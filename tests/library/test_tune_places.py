@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dmsnap.block import BlockDevice, ExtentKind, FileDevice, MemoryDevice
-from dmsnap.library.places import Places
+from dmsnap.library.tuning.places import Places
 from dmsnap.store.format import area_chunk
 
 SECTORS = 1  # chunks of 512 bytes: 32 records an area, a stride of 33

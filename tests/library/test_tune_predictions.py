@@ -11,10 +11,10 @@ import dmsnap
 from dmsnap.block import BlockDevice, IOFailed, MemoryDevice
 from dmsnap.block.model import ModelDevice, make_drive
 from dmsnap.block.wrap import FaultDevice, Wrapper, fail_range
-from dmsnap.library.described_store import DescribedStore
-from dmsnap.library.measured_device import BadMeasure, NothingToLoad, TooSmallToMeasure
-from dmsnap.library.own_load import LoadEstimate
-from dmsnap.library.trials import LADDER
+from dmsnap.library.simulation.described_store import DescribedStore
+from dmsnap.library.tuning.measured_device import BadMeasure, NothingToLoad, TooSmallToMeasure
+from dmsnap.library.tuning.own_load import LoadEstimate
+from dmsnap.library.tuning.trials import LADDER
 from dmsnap.store import EmptyStore, NotAStore, TruncatedStore, open_store
 from dmsnap.store.format import area_chunk
 

@@ -3,7 +3,7 @@
 import pytest
 
 from dmsnap.block.model import DRIVES, ModelDevice, make_drive
-from dmsnap.library.described_store import DescribedStore
+from dmsnap.library.simulation.described_store import DescribedStore
 from dmsnap.store import open_store
 
 WORST = 1.15

@@ -12,14 +12,14 @@ from dmsnap.cli.output import print_warning
 from dmsnap.errors import DmsnapError
 
 if TYPE_CHECKING:
-    from dmsnap.library.trace import Trace
+    from dmsnap.library.tracing.trace import Trace
 
 __all__ = ["trace_option", "traced"]
 
 
 def _trace_callback(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     if value is not None:
-        from dmsnap.library.trace_file import BadTraceFile, check_trace_name
+        from dmsnap.library.tracing.file import BadTraceFile, check_trace_name
 
         try:
             check_trace_name(value)
@@ -53,8 +53,8 @@ def traced(path: str | None, *beside: str | None) -> Iterator[Trace | None]:
     if path is None:
         yield None
         return
-    from dmsnap.library.trace import Trace
-    from dmsnap.library.trace_file import check_trace_file
+    from dmsnap.library.tracing.file import check_trace_file
+    from dmsnap.library.tracing.trace import Trace
 
     check_trace_file(path, [name for name in beside if name is not None])
     trace = Trace()

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 
 from dmsnap.block.contract import SECTOR_BYTES, BlockDevice
 from dmsnap.errors import DmsnapError
-from dmsnap.library.opening import Source, open_origin_and_store, open_store_of, path_of
+from dmsnap.library.opening import open_origin_and_store, open_store_of
 from dmsnap.library.origin_doubts import Warn, judge_origin
-from dmsnap.library.trace import Trace
+from dmsnap.library.source import Source, path_of
+from dmsnap.library.tracing.trace import Trace
 from dmsnap.store import Finding
 from dmsnap.target.status import status_words, store_status
 from dmsnap.target.table import Activation, activation

@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
 from dmsnap.block.contract import BlockDevice
-from dmsnap.library.opening import Source, open_origin_and_store
+from dmsnap.library.opening import open_origin_and_store
 from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.other_snapshots import OtherSnapshots
 from dmsnap.library.pace import Pace
-from dmsnap.library.trace import Trace
+from dmsnap.library.source import Source
+from dmsnap.library.tracing.trace import Trace
 from dmsnap.store import Store
 from dmsnap.store.writable import DamagedStore, PersistentStore
 from dmsnap.target.merging import MergeDevice

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import BinaryIO
 
-from dmsnap.library.opening import Source, open_origin_and_store, open_store_of
+from dmsnap.library.opening import open_origin_and_store, open_store_of
 from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.snapshot_file import open_snapshot
-from dmsnap.library.trace import Trace
+from dmsnap.library.source import Source
+from dmsnap.library.tracing.trace import Trace
 from dmsnap.target.snapshot import refuse_invalid
 from dmsnap.transfer.changes import ChangedRange, changed_ranges
 from dmsnap.transfer.raw import ExportResult, Progress, export_raw

@@ -7,24 +7,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dmsnap.block.contract import BlockDevice, ReadOnlyDevice
-from dmsnap.block.file import FileDevice
 from dmsnap.block.medium import printable
 from dmsnap.block.open import open_device
 from dmsnap.errors import DmsnapError
 from dmsnap.library.origin_doubts import begins_as_store
-from dmsnap.library.trace import Trace
+from dmsnap.library.source import Source, path_of
+from dmsnap.library.tracing.trace import Trace
 from dmsnap.store import NotAStore, Store, open_store
 from dmsnap.transfer.media import overlapping, same_medium
 
-__all__ = ["SameDevice", "Source", "open_origin_and_store", "open_store_of", "path_of", "refuse_same"]
-
-Source = str | os.PathLike[str] | BlockDevice
-"""What stands where a device is wanted: an address as `dmsnap.block.open_device` takes it (the path of a file or block
-device), or a device that is open already.
-
-What is named is opened read-only, unless it is to be written to, and closed by whoever opened it; a device that the
-caller gives stays the caller's.
-"""
+__all__ = ["SameDevice", "open_origin_and_store", "open_store_of", "refuse_same"]
 
 
 class SameDevice(DmsnapError, ValueError):
@@ -117,11 +109,6 @@ def refuse_same(source: Source, device: BlockDevice, what: str, hint: str, *, pa
     if source is device or _same(path, path_of(device), parts=parts):
         name = source.name if isinstance(source, BlockDevice) else printable(str(path))
         raise SameDevice(f"{name}: {what}", hint=hint, device=name)
-
-
-def path_of(device: BlockDevice) -> str | None:
-    """Returns the path of the file or block device that a device is; None for any other."""
-    return device.path if isinstance(device, FileDevice) else None
 
 
 def _open(source: Source, stack: ExitStack, *, writable: bool) -> BlockDevice:

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from dmsnap.block.contract import BlockDevice
 from dmsnap.errors import DmsnapError
-from dmsnap.library.opening import Source, open_store_of, refuse_same
+from dmsnap.library.opening import open_store_of, refuse_same
 from dmsnap.library.origin_doubts import too_small
-from dmsnap.library.trace import Trace
+from dmsnap.library.source import Source
+from dmsnap.library.tracing.trace import Trace
 from dmsnap.store import Store
 from dmsnap.store.format import exceptions_per_area
 from dmsnap.store.writable import PersistentStore, refuse_damaged

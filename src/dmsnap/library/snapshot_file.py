@@ -8,9 +8,10 @@ from typing import Literal, overload
 from dmsnap.block.contract import BlockDevice
 from dmsnap.errors import DmsnapError
 from dmsnap.library.file_face import FileFace
-from dmsnap.library.opening import Source, open_origin_and_store
+from dmsnap.library.opening import open_origin_and_store
 from dmsnap.library.origin_doubts import too_small
-from dmsnap.library.trace import Trace
+from dmsnap.library.source import Source
+from dmsnap.library.tracing.trace import Trace
 from dmsnap.store import Store
 from dmsnap.store.writable import PersistentStore
 from dmsnap.target.exceptions import SyncMode

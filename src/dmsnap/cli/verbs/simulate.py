@@ -13,7 +13,7 @@ from dmsnap.cli.output import for_eyes, print_json, print_warning, result_stream
 from dmsnap.cli.progress import step_bar
 from dmsnap.cli.sizes import size_callback
 from dmsnap.cli.text import printable, readable_size
-from dmsnap.library.simulation_defaults import (
+from dmsnap.library.simulation.defaults import (
     DEFAULT_AREAS,
     DEFAULT_CHUNK_SIZE_BYTES,
     DEFAULT_DEPTHS,
@@ -22,7 +22,7 @@ from dmsnap.library.simulation_defaults import (
 )
 
 if TYPE_CHECKING:
-    from dmsnap.library.simulation import ModelLoads, Simulation
+    from dmsnap.library.simulation.simulation import ModelLoads, Simulation
 
 SHOWN_DEPTHS = (0, 4, 12, 64)
 DESCRIBING = {"areas": "--areas", "chunk_size": "--chunk-size", "room": "--room"}
@@ -125,7 +125,7 @@ def command(
             progress=report,
         )
     if plot is not None:
-        from dmsnap.library.simulation_plot import plot_simulation
+        from dmsnap.library.simulation.plot import plot_simulation
 
         plot_simulation(result, plot)
     if as_json:

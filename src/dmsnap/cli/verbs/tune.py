@@ -15,12 +15,12 @@ from dmsnap.cli.progress import step_bar
 from dmsnap.cli.sizes import parse_size
 from dmsnap.cli.text import printable, readable_size
 from dmsnap.library.plotting import seconds_text
-from dmsnap.library.tuning_defaults import PREDICT_SECONDS, TUNE_SECONDS
+from dmsnap.library.tuning.defaults import PREDICT_SECONDS, TUNE_SECONDS
 
 if TYPE_CHECKING:
-    from dmsnap.library.own_load import LoadEstimate
-    from dmsnap.library.prediction import Prediction
-    from dmsnap.library.tuning import TuneResult
+    from dmsnap.library.tuning.own_load import LoadEstimate
+    from dmsnap.library.tuning.prediction import Prediction
+    from dmsnap.library.tuning.tuning import TuneResult
 
 LARGEST_NUMBER = {"min": 60, "h": 24}
 STOPPED = "tune: stopped; the result is of the trials until then"
@@ -111,7 +111,7 @@ def command(
         _print(prediction.to_json() if as_json else _told(prediction))
         return
     if plot is not None:
-        from dmsnap.library.tuning_plot import plot_tuning
+        from dmsnap.library.tuning.plot import plot_tuning
 
         plot_tuning(result, plot)
     _print(result.to_json() if as_json else [*_table(result), *_told(result.prediction)])

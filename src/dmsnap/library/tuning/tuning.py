@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
-from dmsnap.library.measured_device import BadMeasure, open_measured
-from dmsnap.library.opening import Source
-from dmsnap.library.own_load import load_by_dmsnap
-from dmsnap.library.prediction import Prediction, predicted, until_after
-from dmsnap.library.trials import LADDER, DepthTime, Progress, Trials, depths_for
-from dmsnap.library.tuning_defaults import TUNE_SECONDS
+from dmsnap.library.source import Source
+from dmsnap.library.tuning.defaults import TUNE_SECONDS
+from dmsnap.library.tuning.measured_device import BadMeasure, open_measured
+from dmsnap.library.tuning.own_load import load_by_dmsnap
+from dmsnap.library.tuning.prediction import Prediction, predicted, until_after
+from dmsnap.library.tuning.trials import LADDER, DepthTime, Progress, Trials, depths_for
 
 __all__ = ["TuneResult", "recommended", "tune"]
 

@@ -13,9 +13,10 @@ from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, ReadRequest
 from dmsnap.block.model import DRIVES, ModelDevice, make_drive
 from dmsnap.block.wrap.wrapper import Wrapper
 from dmsnap.errors import DmsnapError
-from dmsnap.library.described_store import DescribedStore
-from dmsnap.library.opening import Source, open_store_of
-from dmsnap.library.simulation_defaults import DEFAULT_AREAS, DEFAULT_CHUNK_SIZE_BYTES, DEFAULT_DEPTHS, MOST_DEPTHS
+from dmsnap.library.opening import open_store_of
+from dmsnap.library.simulation.defaults import DEFAULT_AREAS, DEFAULT_CHUNK_SIZE_BYTES, DEFAULT_DEPTHS, MOST_DEPTHS
+from dmsnap.library.simulation.described_store import DescribedStore
+from dmsnap.library.source import Source
 from dmsnap.store import open_store
 from dmsnap.store.prefetch import KERNEL_DEPTH, MAX_DEPTH
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dmsnap.block.medium import printable
 from dmsnap.library.plotting import COLOURS, FAINT, INK, EndLabel, label_ends, picture, seconds_axis
-from dmsnap.library.simulation import ModelLoads, Simulation
+from dmsnap.library.simulation.simulation import ModelLoads, Simulation
 from dmsnap.store.prefetch import KERNEL_DEPTH
 
 if TYPE_CHECKING:

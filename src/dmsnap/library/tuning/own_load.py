@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dmsnap.library.measured_device import BadMeasure, MeasuredDevice
-from dmsnap.library.places import Places
-from dmsnap.library.rehearsal import Loading, load, rehearse
-from dmsnap.library.used_areas import guess_used_areas
+from dmsnap.library.tuning.measured_device import BadMeasure, MeasuredDevice
+from dmsnap.library.tuning.places import Places
+from dmsnap.library.tuning.rehearsal import Loading, load, rehearse
+from dmsnap.library.tuning.used_areas import guess_used_areas
 
 __all__ = ["LoadEstimate", "OwnLoad", "load_by_dmsnap"]
 

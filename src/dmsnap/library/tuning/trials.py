@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dmsnap.library.measured_device import MeasuredDevice
-from dmsnap.library.places import Places
-from dmsnap.library.rehearsal import rehearse
+from dmsnap.library.tuning.measured_device import MeasuredDevice
+from dmsnap.library.tuning.places import Places
+from dmsnap.library.tuning.rehearsal import rehearse
 from dmsnap.store.prefetch import KERNEL_DEPTH, MEMORY_BYTES
 
 __all__ = ["LADDER", "DepthTime", "Progress", "Trials", "depths_for"]

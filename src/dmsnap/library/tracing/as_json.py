@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from dmsnap.library.trace_file import whole_text
-from dmsnap.library.trace_reads import TracedRead, reads_in_flight, reads_of, waited_seconds
+from dmsnap.library.tracing.file import whole_text
+from dmsnap.library.tracing.reads import TracedRead, reads_in_flight, reads_of, waited_seconds
 from dmsnap.store.load_trace import LoadTrace
 
 __all__ = ["COUNTERS", "EVENT_COLUMNS", "load_fields", "write", "write_for_viewer"]

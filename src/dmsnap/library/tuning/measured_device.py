@@ -11,7 +11,7 @@ from dmsnap.block.direct import CacheBypass, DirectDevice
 from dmsnap.block.file import FileDevice
 from dmsnap.block.open import open_device
 from dmsnap.errors import DmsnapError
-from dmsnap.library.opening import Source
+from dmsnap.library.source import Source
 from dmsnap.store import NotAStore
 from dmsnap.store.format import SECTOR_BYTES, areas_on, check_chunk_size, exceptions_per_area
 from dmsnap.store.persistent import read_header

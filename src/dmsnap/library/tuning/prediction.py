@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
-from dmsnap.library.measured_device import BadMeasure, open_measured
-from dmsnap.library.opening import Source
-from dmsnap.library.own_load import LoadEstimate, OwnLoad, load_by_dmsnap
-from dmsnap.library.trials import DepthTime, Progress, Trials, depths_for
-from dmsnap.library.tuning_defaults import PREDICT_SECONDS
+from dmsnap.library.source import Source
+from dmsnap.library.tuning.defaults import PREDICT_SECONDS
+from dmsnap.library.tuning.measured_device import BadMeasure, open_measured
+from dmsnap.library.tuning.own_load import LoadEstimate, OwnLoad, load_by_dmsnap
+from dmsnap.library.tuning.trials import DepthTime, Progress, Trials, depths_for
 from dmsnap.store.prefetch import KERNEL_DEPTH
 
 __all__ = ["Prediction", "predict", "predicted", "until_after"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmsnap.block.medium import printable
 from dmsnap.library.plotting import COLOURS, FAINT, INK, picture, seconds_axis, seconds_text
-from dmsnap.library.tuning import TuneResult
+from dmsnap.library.tuning.tuning import TuneResult
 from dmsnap.store.prefetch import KERNEL_DEPTH
 
 if TYPE_CHECKING:

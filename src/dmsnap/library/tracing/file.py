@@ -11,8 +11,8 @@ from typing import TextIO
 from dmsnap.block.contract import BlockDevice
 from dmsnap.block.medium import printable
 from dmsnap.errors import DmsnapError
-from dmsnap.library.opening import Source, path_of
 from dmsnap.library.plotting import check_plot_file
+from dmsnap.library.source import Source, path_of
 from dmsnap.store.format import MAGIC
 from dmsnap.transfer.media import overlapping
 from dmsnap.transfer.raw import OutputIsInput, OutputIsStore

@@ -8,7 +8,7 @@ import numpy as np
 
 from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, ReadOnlyDevice
 from dmsnap.errors import DmsnapError
-from dmsnap.library.simulation_defaults import DEFAULT_ROOM_AREAS
+from dmsnap.library.simulation.defaults import DEFAULT_ROOM_AREAS
 from dmsnap.store.format import (
     HEADER_BYTES,
     MAGIC,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dmsnap.block.medium import printable
 from dmsnap.library.plotting import COLOURS, FAINT, INK, picture, seconds_text
-from dmsnap.library.trace_reads import TracedRead, reads_in_flight, reads_of, waited_seconds
+from dmsnap.library.tracing.reads import TracedRead, reads_in_flight, reads_of, waited_seconds
 from dmsnap.store.load_trace import LoadTrace
 
 if TYPE_CHECKING:

@@ -41,14 +41,14 @@ class Trace:
         Raises:
             DmsnapError: Another name (`BadTraceFile`); the file cannot be written; matplotlib is not installed.
         """
-        from dmsnap.library import trace_json, trace_plot
-        from dmsnap.library.trace_file import check_trace_file, is_for_viewer, is_picture
+        from dmsnap.library.tracing import as_json, plot
+        from dmsnap.library.tracing.file import check_trace_file, is_for_viewer, is_picture
 
         name = os.fspath(path)
         check_trace_file(name)
         if is_picture(name):
-            trace_plot.draw(self.loads, name)
+            plot.draw(self.loads, name)
         elif is_for_viewer(name):
-            trace_json.write_for_viewer(self.loads, name)
+            as_json.write_for_viewer(self.loads, name)
         else:
-            trace_json.write(self.loads, name)
+            as_json.write(self.loads, name)

@@ -1,0 +1,1 @@
+"""Load time by prefetch depth, on modelled drives."""
