@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dmsnap.block import FileDevice, IOFailed
+from dmsnap.block import Completion, FileDevice, IOFailed
 from dmsnap.block import file as file_module
 from dmsnap.testing import need
 
@@ -178,3 +178,12 @@ def test_a_callback_may_close_the_device(path: Path) -> None:
         completion.wait()
     assert closed.wait(60)
     assert b"".join(views) == path.read_bytes()
+
+
+def test_closing_ends_a_thread_too_that_an_interrupt_left_unlisted(path: Path) -> None:
+    drop_from_page_cache(path)
+    with FileDevice(path) as device:
+        device._readers.start([(Completion(), 0, memoryview(bytearray(512))) for _ in range(4)])
+        unlisted = device._readers._threads.pop(0)
+    unlisted.join(20)
+    assert not readers(path)

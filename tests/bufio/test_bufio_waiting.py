@@ -98,3 +98,70 @@ def test_a_cache_that_is_full_of_reads_waits_for_one_of_them(device):
 def test_wrappers_pass_the_clock_on(device):
     device.seconds = 7.0
     assert StatsDevice(device).clock() == 7
+
+
+# -- interrupts -------------------------------------------------------------------------------------------------------
+
+
+class Interrupting(MemoryDevice):
+    """Is interrupted when it has started so many reads of a batch; they go on all the same."""
+
+    def __init__(self, started: int) -> None:
+        super().__init__(bytes(BLOCK * 64))
+        self.left, self.late = started, []
+
+    def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
+        completions = []
+        for offset, view in requests:
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+            self.late.append((offset, view))
+            completions.append(Completion())
+        return completions
+
+
+def test_memory_of_reads_that_may_go_on_is_used_by_nobody_else():
+    device = Interrupting(3)
+    with BufioClient(device, BLOCK, max_buffers=8) as client:
+        with pytest.raises(KeyboardInterrupt):
+            client.prefetch(0, 8)
+        client.forget_buffers(0, 8)
+        buffers = [client.new(block) for block in range(20, 28)]
+        for buffer in buffers:
+            buffer.data[:] = b"\x01" * BLOCK
+        for _, view in device.late:
+            view[:] = b"\x02" * BLOCK
+        assert all(set(buffer.data) == {1} for buffer in buffers)
+        for buffer in buffers:
+            client.release(buffer)
+
+
+@pytest.mark.parametrize("when", range(6))
+def test_a_client_closes_though_it_was_interrupted_while_it_noted_what_was_started(when, monkeypatch):
+    device, calls = OnDemand(), iter(range(100))
+    add = Completion.add_done_callback
+
+    def interrupted(self, callback):
+        if next(calls) == when:
+            raise KeyboardInterrupt
+        add(self, callback)
+
+    client = BufioClient(device, BLOCK)
+    monkeypatch.setattr(Completion, "add_done_callback", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        client.prefetch(0, 6)
+    monkeypatch.undo()
+    with client.read(5) as buffer:
+        assert set(buffer.data) == {5}
+    client.close()
+    assert client.counters.in_flight == 0
+
+
+def test_a_device_that_cannot_end_a_read_is_an_error_and_no_endless_wait(monkeypatch):
+    device = OnDemand()
+    client = BufioClient(device, BLOCK)
+    client.prefetch(0, 2)
+    device.queue.clear()
+    with pytest.raises(IndexError):
+        client.read(0)

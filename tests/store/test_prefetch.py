@@ -81,6 +81,22 @@ def test_auto_stays_small_where_reads_come_one_after_another():
     assert asked_by_auto(lambda window: 0.003 * window)[1] <= AutoPrefetch.STEADY
 
 
+def test_auto_finds_out_that_a_cache_has_ended():
+    """A first part that comes at once, with a wait now and then, says nothing of the rest."""
+    policy, used, ahead, now, windows = AutoPrefetch(), 0, 0, 0.0, []
+    while used < 4000:
+        ahead += policy.ask(used, ahead, used > 0, now)
+        windows.append(ahead)
+        done = policy.use(ahead)
+        now += (0.0003 if used < 300 else 0.02) * done / ahead
+        used, ahead = used + done, ahead - done
+    assert windows[-1] == AutoPrefetch.MOST
+
+
+def test_a_clock_that_stands_still_changes_nothing():
+    assert asked_by_auto(lambda window: 0.0) == (AutoPrefetch.LEAST, AutoPrefetch.LEAST)
+
+
 def test_auto_keeps_calm_when_it_never_has_to_wait():
     assert asked_by_auto(None)[0] == AutoPrefetch.CALM
 

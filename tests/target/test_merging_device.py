@@ -234,6 +234,46 @@ def test_what_comes_before_an_error_is_merged():
     assert len(open_store(device.store.device).table) == 2
 
 
+class ToldOnce(Wrapper):
+    """Loses what was written before a flush that fails, of which it tells once, as Linux does."""
+
+    def __init__(self, device: BlockDevice) -> None:
+        super().__init__(device)
+        self.failing, self.volatile = False, []
+
+    def _write_at(self, offset, view):
+        self.volatile.append((offset, bytes(view)))
+
+    def _flush(self):
+        writes, self.volatile = self.volatile, []
+        if self.failing:
+            self.failing = False
+            raise IOFailed("lost")
+        for offset, data in writes:
+            self.device.write_at(offset, data)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_copies_that_a_clients_flush_has_lost_stay_in_the_store(in_order, monkeypatch):
+    origin = ToldOnce(MemoryDevice(bytes(SIZE)))
+    device = merging(in_turn([3, 20]), origin=origin)
+    clear = MergeDevice._clear
+
+    def clear_after_a_clients_flush(self, merged):
+        origin.failing = True
+        with pytest.raises(IOFailed, match="lost"):
+            self.flush()
+        clear(self, merged)
+
+    monkeypatch.setattr(MergeDevice, "_clear", clear_after_a_clients_flush)
+    with pytest.raises(MergeFailed, match="another flush of the origin has failed"):
+        device.step(in_order=in_order)
+    assert len(open_store(device.store.device).table) == 2
+    monkeypatch.undo()
+    assert device.step(in_order=in_order).chunks == 2
+    assert origin.device.read_at(20 * CHUNK, CHUNK) == content_of(20, 3)
+
+
 def test_a_passing_error_of_one_read_is_got_over():
     device = merging(in_turn([3, 20]), cow=FaultDevice)
     errors = iter([True])

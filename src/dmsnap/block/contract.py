@@ -103,6 +103,7 @@ class BlockDevice(ABC):
     logical_block_size_bytes: int = SECTOR_BYTES
     read_only: bool = False
     closed: bool = False
+    _failed_flushes: int = 0
     _checked_size_bytes: int = (
         0  # what `size_bytes` last said; devices only grow, so requests inside it need not ask again
     )
@@ -244,7 +245,11 @@ class BlockDevice(ABC):
         """
         if self.closed:
             self._refuse_closed()
-        self._flush()
+        try:
+            self._flush()
+        except IOFailed:
+            self._failed_flushes += 1
+            raise
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
@@ -260,6 +265,15 @@ class BlockDevice(ABC):
         """
         self._check(offset, length)
         return self._extents(offset, length) if length else iter(())
+
+    @property
+    def failed_flushes(self) -> int:
+        """How many flushes failed, whoever asked for them: what was written before may be lost.
+
+        It matters to who shares a device: a system may tell of a lost write only once (Linux, fsync(2)), so that a
+        flush succeeds although what it was to make durable is lost, since another's flush has failed in between.
+        """
+        return self._failed_flushes
 
     def clock(self) -> float:
         """Seconds, since whenever: the time that requests take passes on this clock. A model of a disk has its own."""

@@ -85,6 +85,7 @@ class FileDevice(BlockDevice):
         self._fd = open_medium(self.path, writable=writable, exclusive=exclusive)
         self.logical_block_size_bytes = logical_block_size(self._fd)
         self._file_bytes = 0
+        self._lost_flushes = 0
         self._nowait = _RWF_NOWAIT
         self._to_threads, self._next_to_threads = 0, FIRST_TO_THREADS
         self._readers = ReaderThreads(self._read_into, READ_THREADS, self.name)
@@ -199,6 +200,7 @@ class FileDevice(BlockDevice):
             try:
                 done = pwrite_durably(self._fd, view, offset)
             except OSError as error:
+                self._lost_flushes += 1
                 raise self._failed("write", offset, error) from error
             if done is None:
                 super()._write_durably(offset, view)
@@ -238,9 +240,14 @@ class FileDevice(BlockDevice):
         try:
             _datasync(self._fd)
         except OSError as error:
+            self._lost_flushes += 1
             raise self._failed("flush", 0, error) from error
 
     # -- the rest -----------------------------------------------------------------------------------------------------
+
+    @property
+    def failed_flushes(self) -> int:
+        return self._lost_flushes
 
     def _extents(self, offset: int, length: int) -> Iterator[Extent]:
         if not hasattr(os, "SEEK_DATA"):

@@ -62,13 +62,13 @@ class ReaderThreads:
 
     def close(self) -> None:
         """Waits until every started read is finished and the threads have ended."""
+        self._queue.put(None)  # behind every read already queued; who takes it puts it back for the next one
         with self._lock:
-            threads, self._threads = self._threads, []
-        for _ in threads:
-            self._queue.put(None)  # behind every read already queued
+            threads = list(self._threads)
         for thread in threads:
             if thread is not threading.current_thread():  # a completion's callback may close the device
                 thread.join()
+        self._threads = []
 
     def _start_threads(self, wanted: int) -> None:
         while len(self._threads) < wanted:
@@ -91,6 +91,7 @@ class ReaderThreads:
                 with io_priority(priority):
                     self._finish(read)
             del queued, read  # an idle thread must not keep the caller's buffer alive
+        self._queue.put(None)
 
     def _finish(self, read: StartedRead) -> None:
         completion, offset, view = read

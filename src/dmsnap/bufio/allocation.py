@@ -83,7 +83,7 @@ class Allocator:
         """Waits for, and does, the I/O of a buffer; says whether it may still be evicted after that."""
         victim.holds += 1  # so that it stays in the cache, where others must find it, while the lock is given up
         try:
-            victim.wait_while(READING | WRITING, self._state.lock)
+            victim.wait_while(READING | WRITING, self._state)
             if victim.state & DIRTY:
                 self._writeback.write_now(victim)
         finally:

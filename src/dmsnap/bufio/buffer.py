@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     from dmsnap.block.completion import Completion
     from dmsnap.bufio.client import BufioClient
+    from dmsnap.bufio.state import ClientState
 
 __all__ = ["DIRTY", "READING", "WRITING", "Buffer"]
 
@@ -81,22 +81,27 @@ class Buffer:
         ]
         return f"<Buffer block={self.block} holds={self.holds} {'|'.join(bits) or 'clean'}>"
 
-    def wait_while(self, bits: int, lock: threading.Lock) -> None:
-        """Waits until no bit of ``bits`` is set. Called and returns with ``lock``, the client's, taken.
+    def wait_while(self, bits: int, state: ClientState) -> None:
+        """Waits until no bit of ``bits`` is set. Called and returns with the client's lock taken.
 
-        For a started read it waits at the device, where time may be simulated, and then for the client to know.
+        For a started read it waits at the device, where time may be simulated. That a read is over it sees for itself:
+        who should have told may have been interrupted.
         """
         if self.state & bits and self.changed is None:
-            self.changed = threading.Condition(lock)
+            self.changed = threading.Condition(state.lock)
         while self.state & bits:
             read = self.pending
-            if read is None or read.done or not self.state & bits & READING:
+            if read is None or not self.state & bits & READING:
                 assert self.changed is not None
                 self.changed.wait()
-                continue
-            lock.release()
-            try:
-                with contextlib.suppress(Exception):  # it is in `read_error` for whoever holds the buffer
+            elif read.done:
+                state.end_read(self, read.error)
+            else:
+                state.lock.release()
+                try:
                     read.wait()
-            finally:
-                lock.acquire()
+                except Exception:
+                    if not read.done:
+                        raise
+                finally:
+                    state.lock.acquire()

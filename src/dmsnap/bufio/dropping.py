@@ -19,7 +19,7 @@ def drop_all(state: ClientState, writeback: Writeback) -> None:
     writeback.write_all()
     with state.lock:
         for buffer in state.cache.buffers():
-            buffer.wait_while(READING | WRITING, state.lock)
+            buffer.wait_while(READING | WRITING, state)
         leaked = [buffer for buffer in state.cache.buffers() if buffer.holds]
         for buffer in leaked:
             buffer.holds = 0  # so that a late release is found out

@@ -60,7 +60,7 @@ def _still_to_settle(state: ClientState, writeback: Writeback, buffer: Buffer, n
         if one is None:
             continue
         if one.state & (READING | WRITING):
-            one.wait_while(READING | WRITING, state.lock)
+            one.wait_while(READING | WRITING, state)
             return True
         if one.state & DIRTY:
             writeback.write_now(one)

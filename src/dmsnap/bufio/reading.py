@@ -88,31 +88,31 @@ class Reader:
         state = self._state
         device_blocks = state.device_size_blocks
         buffers: list[Buffer] = []
-        with state.lock:
-            state.check_open()
-            try:
+        completions: Sequence[Completion] = ()
+        try:
+            with state.lock:
+                state.check_open()
                 self._insert(blocks, device_blocks, buffers)
-            except BaseException as error:  # of the caller's hooks: the reads before are not started either
-                for buffer in buffers:
-                    self._end_read(buffer, _kept(error))
-                raise
-            if not buffers:
-                return
-            self._writeback.check_ratio()
-        size, start = state.block_size_bytes, state.start_bytes
+                if not buffers:
+                    return
+                self._writeback.check_ratio()
+            completions = self._start_reads(buffers, priority)
+            self._end_batch(buffers, completions)
+        except BaseException as error:  # of the caller's hooks, or an interrupt at any moment
+            self._interrupted(buffers, completions, _kept(error))
+            raise
+        self._writeback.start()
+
+    def _start_reads(self, buffers: list[Buffer], priority: IOPriority | None) -> Sequence[Completion]:
+        """Starts reading buffers; what the device raises is for whoever wants the block. Lock: not taken."""
+        size, start = self._state.block_size_bytes, self._state.start_bytes
         try:
             with io_priority(priority):
-                completions = state.device.start_reads(
+                return self._state.device.start_reads(
                     [(start + buffer.block * size, buffer.data) for buffer in buffers]
                 )
-        except BaseException as error:
-            kept = _kept(error)
-            completions = [Completion.failed(kept)] * len(buffers)
-            if kept is not error:
-                self._end_batch(buffers, completions)
-                raise
-        self._end_batch(buffers, completions)
-        self._writeback.start()
+        except Exception as error:  # noqa: BLE001
+            return [Completion.failed(error)] * len(buffers)
 
     def take(self, blocks: Sequence[int], into: memoryview) -> int:
         """Moves out the first blocks that are cached, idle and not held; says how many. Lock: not taken."""
@@ -149,8 +149,8 @@ class Reader:
                 buffer = make(block, memory, READING, 0)
                 if hooked and not self._prepare(buffer):
                     continue
-                clean[block] = buffer
                 buffers.append(buffer)
+                clean[block] = buffer
         finally:
             state.counters.prefetched += len(buffers)
             self._count_reads(len(buffers))
@@ -169,12 +169,14 @@ class Reader:
         except BaseException as error:
             with state.lock:
                 if reads:
-                    self._end_read(buffer, _kept(error))
+                    if not isinstance(error, Exception):  # the read may go on: nobody else may get its memory
+                        buffer.data = memoryview(bytearray(state.block_size_bytes))
+                    self._state.end_read(buffer, _kept(error))
                 state.unhold(buffer)
             raise
         if reads:
             with state.lock:
-                self._end_read(buffer, None)
+                self._state.end_read(buffer, None)
 
     def _hold_when_read(self, buffer: Buffer) -> Buffer:
         state = self._state
@@ -186,7 +188,7 @@ class Reader:
             state.counters.waits += 1
             state.note("wait", buffer.block)
             try:
-                buffer.wait_while(READING, state.lock)
+                buffer.wait_while(READING, state)
             except BaseException:
                 state.unhold(buffer)
                 raise
@@ -231,16 +233,16 @@ class Reader:
         if counters.in_flight > counters.max_in_flight:
             counters.max_in_flight = counters.in_flight
 
-    def _end_batch(self, buffers: list[Buffer], completions: list[Completion]) -> None:
+    def _end_batch(self, buffers: list[Buffer], completions: Sequence[Completion]) -> None:
         state, pending, at_hand = self._state, [], 0
         with state.lock:
             watched = state.trace is not None or state.sleepers
             for buffer, completion in zip(buffers, completions, strict=True):
                 if completion is COMPLETED and buffer.changed is None and not watched:
-                    buffer.state = 0  # what `_end_read` does where nobody has to be told: this is the common case
+                    buffer.state = 0  # what `end_read` does where nobody has to be told: this is the common case
                     at_hand += 1
                 elif completion.done:
-                    self._end_read(buffer, completion.error)
+                    self._state.end_read(buffer, completion.error)
                 else:
                     buffer.pending = completion
                     pending.append((buffer, completion))
@@ -248,22 +250,20 @@ class Reader:
         for buffer, completion in pending:
             completion.add_done_callback(partial(self._arrived, buffer))
 
+    def _interrupted(self, buffers: list[Buffer], completions: Sequence[Completion], error: Exception) -> None:
+        """Makes sure that every read ends, though the work on them did not. Lock: not taken."""
+        state = self._state
+        with state.lock:
+            for buffer, completion in zip(buffers, completions, strict=False):
+                buffer.pending = completion
+            for buffer in buffers[len(completions) :]:  # started perhaps: nobody else may get the memory
+                buffer.data = memoryview(bytearray(state.block_size_bytes))
+                state.end_read(buffer, error)
+
     def _arrived(self, buffer: Buffer, completion: Completion) -> None:
         """Hears from the device that a started read is over. Lock: not taken."""
         with self._state.lock:
-            self._end_read(buffer, completion.error)
-
-    def _end_read(self, buffer: Buffer, error: Exception | None) -> None:
-        state = self._state
-        buffer.state = 0
-        state.counters.in_flight -= 1
-        if error is not None:
-            buffer.read_error = error
-            state.counters.read_errors += 1
-        if state.trace is not None:
-            state.note("arrived", buffer.block)
-        if buffer.changed is not None or state.sleepers:
-            state.io_over(buffer)
+            self._state.end_read(buffer, completion.error)
 
 
 def _kept(error: BaseException) -> Exception:

@@ -6,7 +6,7 @@ import threading
 from typing import NoReturn
 
 from dmsnap.block.contract import SECTOR_BYTES, BadRequest, BlockDevice
-from dmsnap.bufio.buffer import Buffer
+from dmsnap.bufio.buffer import READING, Buffer
 from dmsnap.bufio.cache import Cache
 from dmsnap.bufio.counters import Counters, Trace
 from dmsnap.bufio.memory import BlockMemory
@@ -124,6 +124,20 @@ class ClientState:
         self.memory.spare.append(memory)
         if self.sleepers:
             self._freed.notify_all()
+
+    def end_read(self, buffer: Buffer, error: Exception | None) -> None:
+        """Notes that the read into a buffer is over; what was noted already it leaves alone."""
+        if not buffer.state & READING:
+            return
+        buffer.state = 0
+        self.counters.in_flight -= 1
+        if error is not None:
+            buffer.read_error = error
+            self.counters.read_errors += 1
+        if self.trace is not None:
+            self.note("arrived", buffer.block)
+        if buffer.changed is not None or self.sleepers:
+            self.io_over(buffer)
 
     def io_over(self, buffer: Buffer) -> None:
         """Lets those who wait for the buffer's I/O, or for any buffer, look again."""

@@ -86,7 +86,7 @@ class Writeback:
         self.start()
         for buffer in busy:
             with self._lock:
-                buffer.wait_while(WRITING, self._lock)
+                buffer.wait_while(WRITING, self._state)
                 if buffer.state & DIRTY:
                     self.submit(buffer)
             self.start()
@@ -120,7 +120,7 @@ class Writeback:
         self._join_in()
         with self._lock:
             for buffer in buffers:
-                buffer.wait_while(WRITING, self._lock)
+                buffer.wait_while(WRITING, self._state)
             self._state.cache.settle()
             error, self._error = self._error, None
         return error

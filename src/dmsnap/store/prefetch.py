@@ -68,6 +68,7 @@ class AutoPrefetch:
     always allowed, because a disk finds a better order in a longer queue. The numbers were chosen on all the modelled
     drives (`dmsnap.block.model`) and on delays of 0.1 to 50 ms: see docs/prefetch.md.
 
+    Where a block takes ten times as long as it did then, what was timed was something else, a cache say: it begins anew.
     Where the loader never waits, the window grows with what was used, up to `CALM`. Blocks are asked for and used half
     a window at a time: that costs a fraction of doing so one by one.
     """
@@ -80,22 +81,25 @@ class AutoPrefetch:
     _SIDE_BY_SIDE = 1.2
     _QUEUED = 1.5
     _BUSY = 3
+    _OTHER_DEVICE = 10
 
     def __init__(self) -> None:
         self._window = self.LEAST
         self._waited = False
         self._since_used, self._since_seconds = 0, math.nan
-        self._quickest = math.inf
+        self._quickest = self._each = math.inf  # seconds of a window, and then of each block in it
 
     def ask(self, used: int, ahead: int, waited: bool, now: float) -> int:
         """Fills the window once half of it is used; looks at its size each time that all of it was."""
         self._waited = self._waited or waited
-        if not used and not ahead:
-            self._since_seconds = now
         turned = used - self._since_used
-        if turned >= self._window:
+        if turned <= 0:
+            self._since_seconds = now
+        elif turned >= self._window:
             self._resize(used, (now - self._since_seconds) * self._window / turned)
-            self._since_used, self._since_seconds, self._waited = used, now, False
+            # What a larger window has asked for is used up before the next one is timed.
+            self._since_used = used + (ahead if ahead > self._window else 0)
+            self._since_seconds, self._waited = now, False
         return self._window - ahead if ahead <= self._window // 2 else 0
 
     def use(self, ahead: int) -> int:
@@ -104,11 +108,17 @@ class AutoPrefetch:
 
     def _resize(self, used: int, seconds: float) -> None:
         """Chooses a window, the last one having taken so long."""
-        window, quickest = self._window, self._quickest
+        window = self._window
         if not self._waited:
             self._window = max(window, min(used, self.CALM))
             return
-        self._quickest = min(quickest, seconds)
+        if not seconds > 0:  # a clock that stands still tells nothing
+            return
+        if seconds / window > self._OTHER_DEVICE * self._each:  # what was timed was a cache before it, say
+            self._quickest = math.inf
+        quickest = self._quickest
+        if seconds < quickest:
+            self._quickest, self._each = seconds, seconds / window
         if seconds <= quickest * self._SIDE_BY_SIDE:
             self._window = min(window * (2 if quickest == math.inf else 4), self.MOST)
         elif seconds <= quickest * self._QUEUED:

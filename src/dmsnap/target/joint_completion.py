@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 
 from dmsnap.block.completion import COMPLETED, Completion
 
 __all__ = ["joint"]
+
+
+class _Joint(Completion):
+    """Waits at the parts: time may be simulated, and pass only there."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Sequence[Completion]) -> None:
+        super().__init__()
+        self._parts = parts
+
+    def wait(self) -> None:
+        for part in self._parts:
+            if not part.done:
+                with contextlib.suppress(Exception):  # the first error is told below
+                    part.wait()
+        super().wait()
 
 
 def joint(parts: Sequence[Completion]) -> Completion:
@@ -19,7 +37,7 @@ def joint(parts: Sequence[Completion]) -> Completion:
     waiting = [part for part in parts if not part.done]
     if not waiting:
         return next((part for part in parts if part.error is not None), COMPLETED)
-    whole = Completion()
+    whole = _Joint(waiting)
     lock = threading.Lock()
     left = len(waiting)
 

@@ -179,10 +179,11 @@ class RunCopier:
 
     def _by_itself(self, at: int, to: int, length: int) -> None:
         """Copies from byte ``at`` of the COW device to byte ``to`` of the origin."""
+        block = self._cow.logical_block_size_bytes
         for done in range(0, length, _PIECE_BYTES):
             size = min(_PIECE_BYTES, length - done)
             try:
-                piece = self._cow.read_at(at + done, size)
+                piece = memoryview(self._cow.read_at(at + done, -(-size // block) * block))[:size]
             except DmsnapError as error:
                 raise self.failure("Read error", error) from error
             try:
@@ -204,18 +205,17 @@ class _Flusher:
         if self._thread is not None and self._thread.is_alive():
             return
         self._raise()
-        thread = threading.Thread(target=self._run, name="merge-flush", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="merge-flush", daemon=True)
         try:
-            thread.start()
+            self._thread.start()
         except RuntimeError:  # the system has no thread to give: the flush at the end has to do it all
-            return
-        self._thread = thread
+            self._thread = None
 
     def __enter__(self) -> _Flusher:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._thread is not None:
+        if self._thread is not None and self._thread.ident is not None:
             self._thread.join()
         if kind is None:
             self._raise()

@@ -85,6 +85,7 @@ class MergeDevice(SnapshotDevice):
         self._merging: frozenset[int] = frozenset()
         self._changed = threading.Condition()
         self._writes = ChunkTracker()
+        self._flushes_failed = 0
         self._copier = RunCopier(self._cow, origin, name)
         self._doubles = any(finding.kind is FindingKind.DUPLICATE for finding in store.findings)
 
@@ -140,6 +141,7 @@ class MergeDevice(SnapshotDevice):
     def _merge(self, runs: Runs, in_order: bool, progress: CopyProgress | None) -> MergeStep:
         shift, to_copy = self._shift, self._bytes_of(runs)
         copies = Copies(runs.origin << shift, runs.cow << shift, runs.length << shift, to_copy)
+        self._flushes_failed = self.origin.failed_flushes
         count, failure = len(runs.origin), None
         if in_order or not self._copier.upwards(copies, progress):
             count, failure = self._copier.in_order(copies, progress)
@@ -199,6 +201,8 @@ class MergeDevice(SnapshotDevice):
     def _clear(self, merged: Runs) -> None:
         """Forgets exceptions whose content is on the origin, once that is durable."""
         self._copier.flush_origin()
+        if self.origin.failed_flushes != self._flushes_failed:  # of a client, say, who was told instead
+            raise self._copier.failure("Flush after merge failed", IOFailed("another flush of the origin has failed"))
         counted = self._counts(merged)
         try:
             self._store.clear_last(int(merged.length.sum()))

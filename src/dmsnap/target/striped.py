@@ -54,6 +54,10 @@ class StripedDevice(BlockDevice):
     def size_bytes(self) -> int:
         return self._size_bytes
 
+    @property
+    def failed_flushes(self) -> int:
+        return sum(stripe.failed_flushes for stripe in self._stripes)
+
     def _place(self, offset: int, most: int) -> tuple[int, int, int]:
         """Returns the stripe that has byte ``offset``, where, and how many of ``most`` bytes lie together there."""
         chunk, within = divmod(offset, self._chunk)

@@ -30,6 +30,10 @@ class Wrapper(BlockDevice):
     def size_bytes(self) -> int:
         return self.device.size_bytes
 
+    @property
+    def failed_flushes(self) -> int:
+        return self._failed_flushes + self.device.failed_flushes
+
     def clock(self) -> float:
         return self.device.clock()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -199,7 +200,7 @@ def _loads(model: str, modelled: Callable[[], ModelDevice], depths: Sequence[int
     """Loads with each policy on one model."""
 
     def load(device: BlockDevice, prefetch: str | int) -> float:
-        open_store(device, prefetch=prefetch)
+        _in_a_thread(partial(open_store, device, prefetch=prefetch))
         next(count)
         return device.clock()
 
@@ -273,6 +274,23 @@ def _checked(depths: Sequence[int]) -> list[int]:
     if not 1 <= len(depths) <= MOST_DEPTHS or not all(0 <= depth <= MAX_DEPTH for depth in depths):
         raise BadDepths("no such prefetch depths", hint=f"use 1 to {MOST_DEPTHS} depths from 0 to {MAX_DEPTH}")
     return sorted(set(depths))
+
+
+def _in_a_thread(work: Callable[[], object]) -> None:
+    """Does something where Ctrl-C cannot stop it half-way: who waits for it stops waiting, and it ends by itself."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="simulated-load", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _counted(progress: Report | None, total: int) -> Iterator[None]:

@@ -53,6 +53,11 @@ class MappedDevice(BlockDevice):
     def size_bytes(self) -> int:
         return self._size_bytes
 
+    @property
+    def failed_flushes(self) -> int:
+        live = self.live
+        return sum(device.failed_flushes for device in live.flushed) if live is not None else 0
+
     # -- suspend and resume -------------------------------------------------------------------------------------------
 
     def suspend(self) -> None:
