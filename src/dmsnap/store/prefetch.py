@@ -68,8 +68,8 @@ class AutoPrefetch:
     always allowed, because a disk finds a better order in a longer queue. The numbers were chosen on all the modelled
     drives (`dmsnap.block.model`) and on delays of 0.1 to 50 ms: see docs/prefetch.md.
 
-    Where a block takes ten times as long as it did then, what was timed was something else, a cache say: it begins anew.
-    Where the loader never waits, the window grows with what was used, up to `CALM`. Blocks are asked for and used half
+    Where a block takes ten times as long as it did then, what was timed was something else, a cache say, and the timing
+    begins anew. Where the loader never waits, the window grows with what was used, up to `CALM`. Blocks are asked for and used half
     a window at a time: that costs a fraction of doing so one by one.
     """
 
