@@ -72,7 +72,7 @@ def program(tmp_path: Path) -> Callable[..., Ended]:
 def terminal(tmp_path: Path) -> Callable[..., tuple[int, bytes]]:
     """Runs the command with a terminal as stdout and stderr; returns the status and what the terminal got."""
 
-    def call(*arguments: str | Path) -> tuple[int, bytes]:
+    def call(*arguments: str | Path, environment: dict[str, str] | None = None) -> tuple[int, bytes]:
         master, slave = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, "-m", "dmsnap", *map(os.fspath, arguments)],
@@ -80,7 +80,7 @@ def terminal(tmp_path: Path) -> Callable[..., tuple[int, bytes]]:
             stdin=subprocess.DEVNULL,
             stdout=slave,
             stderr=slave,
-            env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+            env=os.environ | {"TERM": "xterm", "COLUMNS": "100"} | (environment or {}),
         )
         os.close(slave)
         shown = b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import dmsnap
 from dmsnap.block.model import DRIVES
+from dmsnap.library import output_file
 
 QUICK = ["--areas", "20", "--model", "network-5ms", "--depths", "0,4,12,30"]
 
@@ -27,16 +29,17 @@ def test_the_same_line_prints_the_same(run) -> None:
 
 
 def test_text_has_a_row_a_drive(run) -> None:
-    first, names, *rows = run("simulate", "--areas", "2", "--chunk-size", "16K").stdout.splitlines()
+    first, names, *rows, last = run("simulate", "--areas", "2", "--chunk-size", "16K").stdout.splitlines()
     assert first == "described store: 2 areas of 16 KiB; load time by prefetch depth, simulated"
     assert names.split() == ["drive", "0", "4", "12", "(Linux)", "64", "knee", "best", "auto"]
     assert [row.split()[0] for row in rows] == list(DRIVES)
     assert not any(row != row.rstrip() for row in rows)
+    assert "in flight" in last
 
 
 def test_text_has_the_numbers_with_their_units(run) -> None:
     (model,) = dmsnap.simulate(areas=20, models=["network-5ms"], depths=[0, 4, 12, 30]).models
-    row = run("simulate", *QUICK).stdout.splitlines()[-1]
+    row = run("simulate", *QUICK).stdout.splitlines()[-2]
     assert 0.1 < model.loads[0].seconds < 0.12
     assert f"{model.loads[0].seconds * 1000:.3g} ms" in row
     assert f"ms ({model.knee_depth})" in row
@@ -44,9 +47,25 @@ def test_text_has_the_numbers_with_their_units(run) -> None:
     assert row.endswith(f"(≤ {model.auto_reads_in_flight})")
 
 
-def test_depths_that_were_not_asked_for_have_no_column(run) -> None:
-    names = run("simulate", "--areas", "1", "--depths", " 7 ,0").stdout.splitlines()[1]
-    assert names.split() == ["drive", "0", "knee", "best", "auto"]
+@pytest.mark.parametrize(
+    ("depths", "shown"),
+    [
+        (" 7 ,0", ["0", "7"]),
+        ("1,2,3,5,6,7", ["1", "2", "3", "5", "6", "7"]),
+        ("0,1,2,3,5,6,7,64", ["0", "64"]),
+    ],
+)
+def test_depths_that_were_asked_for_have_columns(depths: str, shown: list[str], run) -> None:
+    names = run("simulate", "--areas", "1", "--model", "nvme", "--depths", depths).stdout.splitlines()[1]
+    assert names.split() == ["drive", *shown, "knee", "best", "auto"]
+
+
+@pytest.mark.parametrize(("columns", "term"), [("60", "xterm"), ("200", "dumb")])
+def test_a_terminal_too_narrow_or_dumb_gets_plain_columns(columns: str, term: str, run, terminal) -> None:
+    status, shown = terminal("simulate", *QUICK, environment={"COLUMNS": columns, "TERM": term})
+    assert status == 0
+    text = shown.replace(b"\r\n", b"\n").decode()
+    assert text.endswith(run("simulate", *QUICK).stdout)
 
 
 def test_a_terminal_gets_a_table(terminal) -> None:
@@ -81,6 +100,14 @@ def test_a_drive_too_small_is_said(run, files) -> None:
     [
         ["--areas", "0"],
         ["--areas", "many"],
+        ["--areas", "262145"],
+        ["--areas", str(1 << 70)],
+        ["--room", str(1 << 60)],
+        ["--chunk-size", "1000"],
+        ["--chunk-size", "3K"],
+        ["--chunk-size", "0"],
+        ["--chunk-size", "2G"],
+        ["--start", "1"],
         ["--room", "-1"],
         ["--chunk-size", "4X"],
         ["--model", "floppy"],
@@ -109,13 +136,31 @@ def test_a_store_is_given_or_described_not_both(option: str, run, files) -> None
 
 
 @pytest.mark.parametrize(
-    "words", [["--areas", "262145"], ["--areas", str(1 << 70)], ["--chunk-size", "1000"], ["--room", str(1 << 60)]]
+    ("words", "named"),
+    [
+        (["--chunk-size", "3K"], ["'3K'", "powers of two"]),
+        (["--start", "1"], ["'1'", "512"]),
+        (["--chunk-size", "1G"], ["1,563 areas of 1 GiB", "--areas 1,", "--chunk-size"]),
+        (["--chunk-size", "1M"], ["1,563 areas of 1 MiB", "--areas 1024 or fewer"]),
+        (["--room", str(1 << 60)], ["--room"]),
+        (["--start", "1T", "--model", "scsi-15k"], ["1 TiB", "136.3 GiB", "a larger --model, a smaller --start"]),
+        (
+            ["--room", "100000000"],
+            ["drive network-1ms of 16 TiB", "fewer --areas, less --room or a smaller --chunk-size"],
+        ),
+    ],
 )
-def test_a_store_that_cannot_be_is_one_line(words: list[str], run) -> None:
+def test_what_to_change_is_said_in_options_and_readable_sizes(words: list[str], named: list[str], run) -> None:
     process = run("simulate", *words)
-    assert (process.returncode, process.stdout) == (1, "")
+    assert process.returncode in (1, 2)
+    assert process.stdout == ""
     assert process.stderr.count("\n") == 1
-    assert "hint" in process.stderr
+    for part in named:
+        assert part in process.stderr
+
+
+def test_help_names_the_most_areas(run) -> None:
+    assert "262144" in run("simulate", "--help").stdout
 
 
 def test_an_invalid_store_is_refused(run, files) -> None:
@@ -147,10 +192,10 @@ def test_a_plot_is_drawn_beside_the_table(name: str, start: bytes, run, tmp_path
     assert (tmp_path / name).read_bytes().startswith(start)
 
 
-@pytest.mark.parametrize("name", ["loads.jpg", "loads", "no/loads.svg"])
-def test_a_plot_that_cannot_be_is_refused_before_the_work(name: str, run) -> None:
+@pytest.mark.parametrize(("name", "status"), [("loads.jpg", 2), ("loads", 2), ("no/loads.svg", 1)])
+def test_a_plot_that_cannot_be_is_refused_before_the_work(name: str, status: int, run) -> None:
     process = run("simulate", "missing.cow", "--plot", name)
-    assert (process.returncode, process.stdout) == (1, "")
+    assert (process.returncode, process.stdout) == (status, "")
     assert name in process.stderr
 
 
@@ -174,3 +219,38 @@ def test_ctrl_c_is_one_line_and_leaves_no_picture(tmp_path: Path) -> None:
     process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (process.returncode, process.stdout, process.stderr) == (1, "", "dmsnap: interrupted\n")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", ["simulate", "tune"])
+@pytest.mark.parametrize("make", [os.link, os.symlink, shutil.copy])
+def test_a_plot_never_overwrites_a_store(make, verb: str, run, files) -> None:
+    place = files.folder / "loads.svg"
+    make(files.store, place)
+    before = files.store.read_bytes()
+    process = run(verb, files.store, "--plot", place)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr.count("\n") == 1
+    assert (files.store.read_bytes(), place.read_bytes()) == (before, before)
+
+
+def test_a_plot_never_overwrites_what_is_simulated(run, files) -> None:
+    store = files.store.rename(files.folder / "store.svg")
+    before = store.read_bytes()
+    process = run("simulate", store, "--plot", store)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert store.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words", [["simulate", *QUICK], ["simulate", *QUICK, "--json"], ["tune", "{store}", "--time-limit", "0.6"]]
+)
+def test_a_picture_that_fails_at_the_end_loses_no_result(words: list[str], run, files, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(output_file.os, "replace", full)
+    process = run(*(word.format(store=files.store) for word in words), "--plot", "loads.svg")
+    assert process.returncode == 1
+    assert process.stdout
+    assert process.stderr == "dmsnap: loads.svg: cannot be written: no space left on device\n"
+    assert not (files.folder / "loads.svg").exists()

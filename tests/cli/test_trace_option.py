@@ -11,6 +11,8 @@ import sys
 import pytest
 from test_verb_contract import READING, WITHOUT_PREFETCH, assert_one_clear_line, line
 
+from dmsnap.library import output_file
+
 TRACED = [verb for verb in READING if verb not in WITHOUT_PREFETCH]
 
 
@@ -74,6 +76,22 @@ def test_a_trace_that_cannot_be_written_is_an_error(run, files) -> None:
     process = run("info", files.store, "--trace", "missing/load.json")
     assert_one_clear_line(process, 1)
     assert "no such directory" in process.stderr
+
+
+@pytest.mark.parametrize("verb", TRACED)
+def test_a_trace_that_fails_at_the_end_loses_no_result(verb: str, run, files, monkeypatch) -> None:
+    expected = run(*line(verb, files.store, files.origin)).stdout if verb != "merge" else None
+    (files.folder / "out.img").unlink(missing_ok=True)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(output_file.os, "replace", full)
+    process = run(*line(verb, files.store, files.origin), "--trace", "load.json")
+    assert process.returncode == 1
+    assert process.stderr == "dmsnap: load.json: cannot be written: no space left on device\n"
+    assert process.stdout == expected if expected is not None else "written to" in process.stdout
+    assert not (files.folder / "load.json").exists()
 
 
 def test_ctrl_c_leaves_the_trace(files) -> None:

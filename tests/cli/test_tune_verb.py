@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 from cli_values import Ended
 
 from dmsnap.cli.verbs.tune import duration
+from dmsnap.library.tuning.in_memory import lies_in_memory
 
 QUICK = ("--time-limit", "0.6")
 
@@ -35,12 +37,38 @@ def test_a_store_is_told_in_words(run, files) -> None:
     process = run("tune", files.store, *QUICK)
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
-    assert lines[0].split() == ["depth", "load", "fastest", "slowest"]
+    assert lines[0] == f"{files.store}: load time by prefetch depth, measured: the areas of this store"
+    assert lines[1].split() == ["depth", "load", "fastest", "slowest"]
     assert sum("recommended" in line for line in lines) == 1
     assert any(line.startswith(f"{files.store}: to load 2 areas of 4 KiB takes") for line in lines)
     assert any(line.startswith("  Linux before 3.14  ") for line in lines)
     assert any(line.startswith("  Linux since 3.14   ") for line in lines)
     assert any(line.startswith("  dmsnap ") and line.endswith("as it just did") for line in lines)
+
+
+def test_a_device_without_a_store_is_said_to_have_none(run, disk: Path) -> None:
+    process = run("tune", disk, *QUICK)
+    assert process.returncode == 0, process.stderr
+    assert "no store was found, so as if one filled the device" in process.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize("length", [0, 16, 3000, 4096, 100 * 4096])
+def test_a_store_cut_short_is_told_as_by_info(length: int, run, files) -> None:
+    os.truncate(files.store, length)
+    told = run("info", files.store)
+    assert told.returncode == 1
+    assert run("tune", files.store, *QUICK).stderr == told.stderr
+
+
+@pytest.mark.skipif(not lies_in_memory("/dev/shm"), reason="no tmpfs there")
+def test_a_file_in_memory_is_not_said_to_be_past_the_page_cache(run) -> None:
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        file.write(b"no store" * (1 << 18))
+        file.flush()
+        process = run("tune", file.name, *QUICK)
+        assert process.returncode == 0, process.stderr
+        assert "page cache" not in process.stdout
+        assert "lies in memory" in process.stdout
 
 
 def test_a_prediction_alone(run, files) -> None:
@@ -160,7 +188,7 @@ def test_a_damaged_store_can_be_measured_as_a_device(run, files) -> None:
 
 class TestPlot:
     def test_a_bad_name_is_told_before_anything_is_measured(self, run, files) -> None:
-        assert_one_clear_line(run("tune", files.store, "--plot", "picture.txt"), 1)
+        assert_one_clear_line(run("tune", files.store, "--plot", "picture.txt"), 2)
 
     def test_what_is_measured_is_not_overwritten(self, run, files) -> None:
         store = files.store.rename(files.folder / "store.svg")

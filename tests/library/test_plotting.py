@@ -13,9 +13,19 @@ from pathlib import Path
 import pytest
 
 import dmsnap
-from dmsnap.library import plotting
-from dmsnap.library.plotting import BadPlotFile, EndLabel, NoMatplotlib, check_plot_file, label_ends, picture
+from dmsnap.library import output_file
+from dmsnap.library.output_file import BadOutputFile
+from dmsnap.library.plotting import (
+    BadPlotFile,
+    EndLabel,
+    NoMatplotlib,
+    check_plot_file,
+    enclosing_ticks,
+    label_ends,
+    picture,
+)
 from dmsnap.library.simulation.plot import plot_simulation
+from dmsnap.transfer.raw import OutputIsStore
 from dmsnap.transfer.whole_file import CannotWrite
 
 
@@ -62,7 +72,7 @@ def test_an_svg_says_what_it_shows(result: dmsnap.Simulation, tmp_path: Path) ->
     texts = svg_texts(tmp_path / "loads.svg")
     assert "Load time by prefetch depth" in texts
     assert "Linux: 12" in texts
-    assert {"load time", "auto", "0", "1", "256"} <= set(texts)
+    assert {"load time, logarithmic", "auto", "0", "1", "256"} <= set(texts)
     for model in result.models:
         assert any(text.startswith(f"{model.model} (auto: ") for text in texts)
     assert any(text.endswith((" s", " ms")) for text in texts), "a time without its unit"
@@ -82,6 +92,26 @@ def test_any_depths_can_be_drawn(depths: list[int], tmp_path: Path) -> None:
     result = dmsnap.simulate(areas=2, room_areas=1, depths=depths, models=["nvme"])
     plot_simulation(result, tmp_path / "loads.svg")
     svg_texts(tmp_path / "loads.svg")
+
+
+def test_one_drive_is_one_and_what_was_asked_for_is_named(tmp_path: Path) -> None:
+    result = dmsnap.simulate(areas=2, room_areas=7, start_bytes=1 << 30, depths=[0, 1], models=["nvme"])
+    plot_simulation(result, tmp_path / "loads.svg")
+    texts = svg_texts(tmp_path / "loads.svg")
+    assert (
+        "a store of 2 metadata areas of 4 KiB, on a simulated drive (seed 0, room for 7 more, from 1 GiB on)" in texts
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(1, 1), (0.5, 0.5000001), (0.99, 1.01), (1e-7, 2e-7), (0.003, 900), (1e-6, 1e6), (9.5, 10)]
+)
+def test_ticks_enclose_the_data(low: float, high: float) -> None:
+    ticks = enclosing_ticks(low, high)
+    assert 2 <= len(ticks) <= 14
+    assert ticks[0] <= low
+    assert high <= ticks[-1]
+    assert ticks == sorted(set(ticks))
 
 
 def test_names_are_only_names(result: dmsnap.Simulation, tmp_path: Path) -> None:
@@ -155,18 +185,19 @@ def test_a_picture_is_replaced_in_one_step_or_stays(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_link_is_followed(tmp_path: Path) -> None:
-    (tmp_path / "link.svg").symlink_to("real.svg")
-    with picture(tmp_path / "link.svg", "link"):
-        pass
-    assert (tmp_path / "link.svg").is_symlink()
-    svg_texts(tmp_path / "real.svg")
-
-
 def test_something_other_than_a_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.svg")
-    with pytest.raises(BadPlotFile, match="regular"):
+    with pytest.raises(BadOutputFile, match="regular"):
         check_plot_file(tmp_path / "fifo.svg")
+
+
+def test_a_store_is_never_overwritten(tmp_path: Path) -> None:
+    store = tmp_path / "store.svg"
+    dmsnap.create(store, 1 << 20)
+    before = store.read_bytes()
+    with pytest.raises(OutputIsStore), picture(store, "over a store"):
+        pass
+    assert store.read_bytes() == before
 
 
 def test_a_missing_folder_is_found_before_and_after(tmp_path: Path) -> None:
@@ -180,7 +211,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(plotting.os, "replace", full)
+    monkeypatch.setattr(output_file.os, "replace", full)
     with pytest.raises(CannotWrite, match="no space"), picture(tmp_path / "loads.svg", "full"):
         pass
     assert not list(tmp_path.iterdir())

@@ -8,12 +8,13 @@ import pytest
 from library_files import snapshot_files
 
 import dmsnap
+from dmsnap.library.output_file import BadOutputFile
 from dmsnap.library.tracing.file import BadTraceFile, check_trace_file
 from dmsnap.transfer.raw import OutputIsInput, OutputIsStore
 from dmsnap.transfer.whole_file import CannotWrite
 
 
-@pytest.mark.parametrize("name", ["trace", "trace.txt", "trace.json.gz", ".svgz", "trace.pdf", "-", ""])
+@pytest.mark.parametrize("name", ["trace", "trace.txt", "trace.json.gz", ".svgz", ".svg", "trace.pdf", "-", ""])
 def test_another_ending_is_refused(name: str, tmp_path) -> None:
     with pytest.raises(BadTraceFile) as refusal:
         check_trace_file(str(tmp_path / name) if name else "")
@@ -50,7 +51,7 @@ def test_something_other_than_a_file_is_refused(tmp_path) -> None:
     os.mkfifo(tmp_path / "fifo.json")
     (tmp_path / "folder.json").mkdir()
     for name in ("fifo.json", "folder.json"):
-        with pytest.raises(BadTraceFile):
+        with pytest.raises(BadOutputFile):
             check_trace_file(str(tmp_path / name))
 
 

@@ -14,7 +14,8 @@ from dmsnap.block.wrap import FaultDevice, Wrapper, fail_range
 from dmsnap.library.simulation.described_store import DescribedStore
 from dmsnap.library.tuning.measured_device import BadMeasure, NothingToLoad, TooSmallToMeasure
 from dmsnap.library.tuning.own_load import LoadEstimate
-from dmsnap.library.tuning.trials import LADDER
+from dmsnap.library.tuning.trials import LADDER, DepthTime
+from dmsnap.library.tuning.tuning import no_clear_difference
 from dmsnap.store import EmptyStore, NotAStore, TruncatedStore, open_store
 from dmsnap.store.format import area_chunk
 
@@ -228,6 +229,10 @@ class TestBadStores:
 
     def test_a_device_without_room_for_an_area(self) -> None:
         with pytest.raises(TooSmallToMeasure):
+            dmsnap.tune(MemoryDevice(b"x" * 4096), chunk_size_bytes=4096)
+
+    def test_a_file_too_short_for_any_store_is_no_store(self) -> None:
+        with pytest.raises(NotAStore):
             dmsnap.tune(MemoryDevice(b"x" * 4096))
 
     def test_an_odd_chunk_size(self) -> None:
@@ -241,3 +246,12 @@ def test_results_are_json() -> None:
 
     for result in (dmsnap.tune(store_on("nvme", 20)), dmsnap.predict(store_on("nvme", 20))):
         json.dump(result.to_json(), io.StringIO())
+
+
+def test_ranges_that_all_overlap_show_no_clear_difference() -> None:
+    def depth(number: int, least: float, most: float) -> DepthTime:
+        return DepthTime(number, 3, (least + most) / 2, least, most)
+
+    assert no_clear_difference([depth(0, 1, 3), depth(1, 2, 4), depth(2, 3, 5)])
+    assert not no_clear_difference([depth(0, 1, 2.9), depth(1, 2, 4), depth(2, 3, 5)])
+    assert not no_clear_difference([depth(0, 1, 3)])

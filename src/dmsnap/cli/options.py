@@ -9,7 +9,7 @@ import click
 
 from dmsnap.cli.group import debug_option
 
-__all__ = ["PATH", "json_option", "origin_option", "prefetch_option", "snap_argument", "verb"]
+__all__ = ["PATH", "json_option", "origin_option", "plot_option", "prefetch_option", "snap_argument", "verb"]
 
 PATH = click.Path(readable=False)
 """A path that the library opens: what is wrong with it is a failure, which click would call wrong usage."""
@@ -36,6 +36,17 @@ def _prefetch_callback(_context: click.Context, _parameter: click.Parameter, val
     return value
 
 
+def _plot_callback(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        from dmsnap.library.plotting import BadPlotFile, check_plot_name
+
+        try:
+            check_plot_name(value)
+        except BadPlotFile as error:
+            raise click.BadParameter(f"{error.message}; {error.hint}") from error
+    return value
+
+
 snap_argument: _Decorator = click.argument("snap", metavar="SNAP", type=PATH)
 
 prefetch_option: _Decorator = click.option(
@@ -45,6 +56,14 @@ prefetch_option: _Decorator = click.option(
     default="auto",
     show_default=True,
     help="How many metadata areas to read ahead besides the next one; 'kernel' is 12, as in Linux.",
+)
+
+plot_option: _Decorator = click.option(
+    "--plot",
+    metavar="FILE",
+    type=PATH,
+    callback=_plot_callback,
+    help="Draw it, as FILE.svg or FILE.png; needs matplotlib.",
 )
 
 json_option: _Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON; its fields are stable.")

@@ -12,7 +12,15 @@ import click
 from dmsnap.cli.text import printable
 from dmsnap.errors import DmsnapError
 
-__all__ = ["OutputClosed", "for_eyes", "print_json", "print_json_array", "print_warning", "result_stream"]
+__all__ = [
+    "OutputClosed",
+    "flush_results",
+    "for_eyes",
+    "print_json",
+    "print_json_array",
+    "print_warning",
+    "result_stream",
+]
 
 
 class OutputClosed(DmsnapError):
@@ -28,6 +36,12 @@ def result_stream() -> TextIO:
     if sys.stdout is None:
         raise OutputClosed("standard output is closed", hint="the result has nowhere to go")
     return sys.stdout
+
+
+def flush_results() -> None:
+    """Brings out what was printed: before anything that may fail without making the result any less true."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def for_eyes() -> bool:

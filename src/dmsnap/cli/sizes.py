@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import click
 
-__all__ = ["parse_size", "rate_callback", "size_callback"]
+__all__ = ["chunk_size_callback", "parse_size", "place_callback", "rate_callback", "size_callback"]
 
 UNITS_BYTES = {"b": 1, "s": 512, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50, "e": 1 << 60}
 """LVM2's unit letters. Here a size without one is in bytes (LVM guesses by option: MiB or KiB)."""
@@ -50,3 +50,29 @@ def rate_callback(context: click.Context, parameter: click.Parameter, value: str
     if not rate:
         raise click.BadParameter(f"'{value}' a second would never end")
     return rate
+
+
+def chunk_size_callback(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """As `size_callback` for a chunk size that Linux takes; an option that is not given stays None."""
+    from dmsnap.store.format import SECTOR_BYTES, BadChunkSize, check_chunk_size
+
+    if value is None:
+        return None
+    size = size_callback(context, parameter, value)
+    try:
+        check_chunk_size(size // SECTOR_BYTES if size % SECTOR_BYTES == 0 else 0)
+    except BadChunkSize as error:
+        raise click.BadParameter(f"'{value}' is none: {error.hint}") from error
+    return size
+
+
+def place_callback(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """As `size_callback` for a place where a device can begin; an option that is not given stays None."""
+    from dmsnap.store.format import SECTOR_BYTES
+
+    if value is None:
+        return None
+    place = size_callback(context, parameter, value)
+    if place % SECTOR_BYTES:
+        raise click.BadParameter(f"'{value}' is not in whole sectors of {SECTOR_BYTES} bytes")
+    return place

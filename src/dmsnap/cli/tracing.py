@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dmsnap.cli.output import print_warning
+from dmsnap.cli.output import flush_results, print_warning
 from dmsnap.errors import DmsnapError
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ def traced(path: str | None, *beside: str | None) -> Iterator[Trace | None]:
         path: What the user gave, if anything.
         beside: What else the command reads and writes: no trace overwrites it.
 
+    Inside the block the command prints its result too, which comes out before the trace is written: a result is never
+    lost to a trace.
+
     Raises:
         DmsnapError: Before the block: the file cannot be had. After a block that ended well: it cannot be written.
     """
@@ -60,6 +63,7 @@ def traced(path: str | None, *beside: str | None) -> Iterator[Trace | None]:
     trace = Trace()
     try:
         yield trace
+        flush_results()
     except BaseException:
         if any(map(len, trace.loads)):
             _save_beside_an_error(trace, path)

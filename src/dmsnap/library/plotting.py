@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmsnap.block.medium import printable
@@ -19,6 +20,8 @@ from dmsnap.errors import DmsnapError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from dmsnap.library.source import Source
+
 __all__ = [
     "COLOURS",
     "FAINT",
@@ -26,7 +29,10 @@ __all__ = [
     "BadPlotFile",
     "EndLabel",
     "NoMatplotlib",
+    "check_matplotlib",
     "check_plot_file",
+    "check_plot_name",
+    "enclosing_ticks",
     "label_ends",
     "picture",
     "seconds_axis",
@@ -64,7 +70,7 @@ class NoMatplotlib(DmsnapError):
 
 
 class BadPlotFile(DmsnapError, ValueError):
-    """A name that does not say which kind of picture is wanted, or that is no place for one."""
+    """A name that does not say which kind of picture is wanted."""
 
 
 class EndLabel(NamedTuple):
@@ -81,25 +87,36 @@ class EndLabel(NamedTuple):
     colour: str
 
 
-def check_plot_file(path: str | os.PathLike[str]) -> None:
+def check_plot_name(path: str | os.PathLike[str]) -> None:
+    """Does nothing if a name says which kind of picture is wanted; else raises `BadPlotFile`."""
+    _format_of(os.fspath(path))
+
+
+def check_plot_file(path: str | os.PathLike[str], beside: Iterable[Source] = ()) -> None:
     """Does nothing if `picture` can be expected to work: asked before long work, of which the picture is the end.
 
+    Args:
+        path: The name.
+        beside: What the same work reads or writes, which must not be overwritten.
+
     Raises:
-        BadPlotFile: Neither ``.svg`` nor ``.png``, or something other than a file.
-        CannotWrite: The folder is not there.
+        BadPlotFile: Neither ``.svg`` nor ``.png``.
+        BadOutputFile, OutputIsInput, OutputIsStore, CannotWrite: As `dmsnap.library.output_file.check_output_file`.
         NoMatplotlib: It is not installed.
     """
-    from dmsnap.transfer.whole_file import CannotWrite
+    from dmsnap.library.output_file import check_output_file
 
-    name = os.fspath(path)
-    _format_of(name)
-    folder = os.path.dirname(os.path.realpath(name))  # noqa: PTH120
-    if not os.path.isdir(folder):  # noqa: PTH112
-        raise CannotWrite(f"{printable(name)}: cannot be written: no such directory", path=name)
+    check_plot_name(path)
+    check_output_file(os.fspath(path), beside, what="the picture")
+    check_matplotlib()
+
+
+def check_matplotlib() -> None:
+    """Does nothing if matplotlib is installed; else raises `NoMatplotlib`."""
     try:
         import matplotlib.figure  # noqa: F401 - only to see whether it is there
     except ImportError as error:
-        raise _no_matplotlib() from error
+        raise NoMatplotlib("drawing needs matplotlib", hint="pip install 'dmsnap[plot]'") from error
 
 
 @contextlib.contextmanager
@@ -114,8 +131,8 @@ def picture(
 ) -> Iterator[list[Axes]]:
     """Gives empty axes in the project's look; what is drawn on them becomes the file when the block ends well.
 
-    The file appears, or is replaced, in one step. The same drawing gives the same bytes: no date, no random
-    identifiers, none of the user's own settings of matplotlib.
+    The file appears, or is replaced, in one step, but never a COW store. The same drawing gives the same bytes: no
+    date, no random identifiers, none of the user's own settings of matplotlib.
 
     Args:
         path: The file; how it ends says what it becomes, SVG or PNG (150 dots an inch).
@@ -126,18 +143,16 @@ def picture(
         panels: How many axes, below each other, with one x axis; given from top to bottom.
 
     Raises:
-        BadPlotFile, NoMatplotlib: As `check_plot_file`.
-        CannotWrite: The folder is missing, full or not writable.
+        DmsnapError: As `check_plot_file`; `CannotWrite` also where the disk is full.
     """
-    from dmsnap.transfer.whole_file import CannotWrite
+    from dmsnap.library.output_file import whole_output
 
+    check_plot_file(path)
     name = os.fspath(path)
     kind = _format_of(name)
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise _no_matplotlib() from error
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     look: dict[Any, Any] = {key: value for key, value in mpl.rcParamsDefault.items() if "backend" not in key}
     data = io.BytesIO()
     with mpl.rc_context(look | _LOOK), warnings.catch_warnings():
@@ -150,10 +165,8 @@ def picture(
         yield axes
         maker = {"Date": None, "Creator": "dmsnap"} if kind == "svg" else {"Software": "dmsnap"}
         figure.savefig(data, format=kind, dpi=150, metadata=maker)
-    try:
-        _replace(os.path.realpath(name), data.getbuffer())
-    except OSError as error:
-        raise CannotWrite.because(printable(name), error) from error
+    with whole_output(name) as file:
+        file.write(data.getbuffer())
 
 
 def seconds_text(seconds: float) -> str:
@@ -169,15 +182,35 @@ def seconds_text(seconds: float) -> str:
     raise AssertionError
 
 
+def enclosing_ticks(low: float, high: float) -> list[float]:
+    """Round numbers for a logarithmic axis, ascending: two at least, of which the outermost enclose the data.
+
+    >>> enclosing_ticks(0.53, 0.555), enclosing_ticks(0.012, 3.0)
+    ([0.5, 0.55, 0.6], [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0])
+    """
+    steps: Sequence[float] = [step / 2 for step in range(2, 20)]
+    for ratio, coarser in ((2, range(1, 10)), (8, (1, 2, 5)), (1000, (1,))):
+        steps = coarser if high > low * ratio else steps
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [float(f"{step}e{power}") for power in powers for step in steps]
+    first = max(number for number, tick in enumerate(ticks) if tick <= low)
+    last = min(number for number, tick in enumerate(ticks) if tick >= high and number > first)
+    return ticks[first : last + 1]
+
+
 def seconds_axis(axes: Axes, *, logarithmic: bool) -> None:
-    """Makes the y axis one of seconds, written as people say them: 50 ms, 1 s, 20 s."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    """Makes the y axis one of seconds, written as people say them: 50 ms, 1 s, 20 s.
+
+    A logarithmic one ends in a labelled tick on both sides. Called once the data are drawn.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
     if logarithmic:
         axes.set_yscale("log")
-        low, high = axes.get_ylim()
-        steps = (1.0,) if high > low * 1000 else (1.0, 2.0, 5.0) if high > low * 8 else range(1, 10)
-        axes.yaxis.set_major_locator(LogLocator(subs=steps))
+        ticks = enclosing_ticks(*axes.dataLim.intervaly)
+        margin = (ticks[-1] / ticks[0]) ** 0.02
+        axes.set_ylim(ticks[0] / margin, ticks[-1] * margin)
+        axes.yaxis.set_major_locator(FixedLocator(ticks))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: seconds_text(value) if value > 0 else "0"))
 
@@ -241,22 +274,4 @@ def _format_of(name: str) -> str:
     kind = _FORMATS.get(os.path.splitext(name)[1].lower())  # noqa: PTH122
     if kind is None:
         raise BadPlotFile(f"{printable(name)}: not the name of a picture", hint="use .svg or .png", path=name)
-    if os.path.exists(name) and not os.path.isfile(name):  # noqa: PTH110, PTH113
-        raise BadPlotFile(f"{printable(name)}: is not a regular file", hint="name a file", path=name)
     return kind
-
-
-def _no_matplotlib() -> NoMatplotlib:
-    return NoMatplotlib("drawing needs matplotlib", hint="pip install 'dmsnap[plot]'")
-
-
-def _replace(final: str, data: memoryview) -> None:
-    part = os.path.join(os.path.dirname(final), f".dmsnap-{os.urandom(8).hex()}.part")  # noqa: PTH120
-    try:
-        with open(part, "xb") as file:
-            file.write(data)
-        os.replace(part, final)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(part)  # noqa: PTH108
-        raise

@@ -69,8 +69,8 @@ class AutoPrefetch:
     drives (`dmsnap.block.model`) and on delays of 0.1 to 50 ms: see docs/prefetch.md.
 
     Where a block takes ten times as long as it did then, what was timed was something else, a cache say, and the timing
-    begins anew. Where the loader never waits, the window grows with what was used, up to `CALM`. Blocks are asked for and
-    used half a window at a time: that costs a fraction of doing so one by one.
+    begins anew. Where the loader never waits, the window grows with what was used, up to `CALM`. Blocks are asked for
+    and used half a window at a time: that costs a fraction of doing so one by one.
     """
 
     LEAST = 24

@@ -41,21 +41,19 @@ def command(snap: str, origin: str, out: str, force: bool, prefetch: str, trace:
             raise OutputClosed("standard output is closed", hint="name a file instead of '-'")
         if sys.stdout.isatty() and not force:
             raise TerminalInTheWay("a raw image would garble the terminal", hint="name a file, or pipe it on")
-    with (
-        traced(trace, snap, origin, out if out != "-" else None) as recorder,
-        progress_bar("export" if out == "-" else f"export {printable(out)}") as report,
-    ):
-        result = dmsnap.export(
-            snap,
-            origin,
-            sys.stdout.buffer if out == "-" else out,
-            overwrite=force,
-            any_origin=force,
-            prefetch=prefetch,
-            trace=recorder,
-            progress=report,
-            warn=print_warning,
-        )
-    if report is not None and out != "-":
-        size, written = readable_size(result.size_bytes), readable_size(result.written_bytes)
-        click.echo(f"{printable(out)}: {size}, of which {written} are data", err=True)
+    with traced(trace, snap, origin, out if out != "-" else None) as recorder:
+        with progress_bar("export" if out == "-" else f"export {printable(out)}") as report:
+            result = dmsnap.export(
+                snap,
+                origin,
+                sys.stdout.buffer if out == "-" else out,
+                overwrite=force,
+                any_origin=force,
+                prefetch=prefetch,
+                trace=recorder,
+                progress=report,
+                warn=print_warning,
+            )
+        if report is not None and out != "-":
+            size, written = readable_size(result.size_bytes), readable_size(result.written_bytes)
+            click.echo(f"{printable(out)}: {size}, of which {written} are data", err=True)

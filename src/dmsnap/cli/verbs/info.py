@@ -28,13 +28,13 @@ def command(snap: str, origin: str | None, prefetch: str, trace: str | None, as_
     """
     with traced(trace, snap, origin) as recorder:
         description = dmsnap.info(snap, origin=origin, prefetch=prefetch, trace=recorder)
-    if as_json:
-        print_json(description.to_json())
-    elif for_eyes():
-        print_table(description)
-    else:
-        lines = [*facts(description), *(("finding", line) for line in findings(description))]
-        result_stream().write("".join(f"{name:<10}  {value}\n" for name, value in lines))
+        if as_json:
+            print_json(description.to_json())
+        elif for_eyes():
+            print_table(description)
+        else:
+            lines = [*facts(description), *(("finding", line) for line in findings(description))]
+            result_stream().write("".join(f"{name:<10}  {value}\n" for name, value in lines))
 
 
 def facts(store: StoreInfo) -> list[tuple[str, str]]:

@@ -28,10 +28,10 @@ def command(snap: str, origin: str | None, prefetch: str, trace: str | None, as_
     """
     with traced(trace, snap, origin) as recorder:
         changes = dmsnap.map_changes(snap, origin=origin, prefetch=prefetch, trace=recorder, warn=print_warning)
-    if as_json:
-        print_json_array(change.to_json() for change in changes)
-    else:
-        _print_lines(changes)
+        if as_json:
+            print_json_array(change.to_json() for change in changes)
+        else:
+            _print_lines(changes)
 
 
 def _print_lines(changes: Iterable[ChangedRange]) -> None:

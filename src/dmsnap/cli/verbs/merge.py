@@ -57,25 +57,26 @@ def command(
     of what is overwritten.
     """
     result_stream()  # without one, nobody would hear what was done
-    try:
-        with traced(trace, snap, origin, *others) as recorder, progress_bar(f"merge {printable(snap)}") as report:
-            result = dmsnap.merge(
-                snap,
-                origin,
-                others=others,
-                dry_run=dry_run,
-                max_rate_bytes=max_rate,
-                prefetch=prefetch,
-                trace=recorder,
-                progress=report,
-                warn=print_warning,
-            )
-    except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(STOPPED) from interrupt
-    if as_json:
-        print_json(result.to_json())
-    else:
-        result_stream().write(sentence(result, printable(snap), printable(origin)) + "\n")
+    with traced(trace, snap, origin, *others) as recorder:
+        try:
+            with progress_bar(f"merge {printable(snap)}") as report:
+                result = dmsnap.merge(
+                    snap,
+                    origin,
+                    others=others,
+                    dry_run=dry_run,
+                    max_rate_bytes=max_rate,
+                    prefetch=prefetch,
+                    trace=recorder,
+                    progress=report,
+                    warn=print_warning,
+                )
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(STOPPED) from interrupt
+        if as_json:
+            print_json(result.to_json())
+        else:
+            result_stream().write(sentence(result, printable(snap), printable(origin)) + "\n")
 
 
 def sentence(result: MergeResult, snap: str, origin: str) -> str:

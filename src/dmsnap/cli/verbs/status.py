@@ -20,4 +20,4 @@ def command(snap: str, prefetch: str, trace: str | None) -> None:
     """
     with traced(trace, snap) as recorder:
         words = dmsnap.status(snap, prefetch=prefetch, trace=recorder)
-    result_stream().write(words + "\n")
+        result_stream().write(words + "\n")

@@ -25,7 +25,7 @@ def command(snap: str, origin: str, name: str, prefetch: str, trace: str | None,
     """
     with traced(trace, snap, origin) as recorder:
         activation = dmsnap.table(snap, origin, name=name, prefetch=prefetch, trace=recorder, warn=print_warning)
-    if as_json:
-        print_json(activation._asdict())
-        return
-    result_stream().write(f"{activation}\n")
+        if as_json:
+            print_json(activation._asdict())
+            return
+        result_stream().write(f"{activation}\n")

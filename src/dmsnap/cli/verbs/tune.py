@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING
 
 import click
 
 import dmsnap
-from dmsnap.cli.options import PATH, json_option, verb
-from dmsnap.cli.output import print_json, result_stream
+from dmsnap.cli.options import PATH, json_option, plot_option, verb
+from dmsnap.cli.output import flush_results, print_json, result_stream
 from dmsnap.cli.progress import step_bar
-from dmsnap.cli.sizes import parse_size
+from dmsnap.cli.sizes import chunk_size_callback
 from dmsnap.cli.text import printable, readable_size
 from dmsnap.library.plotting import seconds_text
 from dmsnap.library.tuning.defaults import PREDICT_SECONDS, TUNE_SECONDS
@@ -24,26 +23,18 @@ if TYPE_CHECKING:
 
 LARGEST_NUMBER = {"min": 60, "h": 24}
 STOPPED = "tune: stopped; the result is of the trials until then"
+MEANT = {
+    "own": "the areas of this store",
+    "asked": "a store as asked for",
+    "none": "no store was found, so as if one filled the device",
+    "invalid": "its store is invalid, so as if another one filled the device",
+}
 PAGE_CACHE = {
     "direct": "past the page cache",
     "dropped": "dropped from the page cache before each read",
+    "memory": "of a file that lies in memory and on no device",
     "none": "maybe out of the page cache, which this system cannot bypass",
 }
-
-
-def _chunk_size_callback(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
-    from dmsnap.store.format import SECTOR_BYTES, BadChunkSize, check_chunk_size
-
-    if value is None:
-        return None
-    try:
-        size = parse_size(value)
-        check_chunk_size(size // SECTOR_BYTES if size % SECTOR_BYTES == 0 else 0)
-    except BadChunkSize as error:
-        raise click.BadParameter(error.hint) from error
-    except ValueError as error:
-        raise click.BadParameter(f"'{value}' is {error}") from None
-    return size
 
 
 def _seconds_callback(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
@@ -58,7 +49,7 @@ def _seconds_callback(_context: click.Context, _parameter: click.Parameter, valu
 @click.option(
     "--chunk-size",
     metavar="SIZE",
-    callback=_chunk_size_callback,
+    callback=chunk_size_callback,
     help="Of that store, a power of two from 512b to 1G.  [default: SNAP's own, else 4K]",
 )
 @click.option(
@@ -69,7 +60,7 @@ def _seconds_callback(_context: click.Context, _parameter: click.Parameter, valu
     help=f"Stop after so long.  [default: {TUNE_SECONDS:g}, with --predict {PREDICT_SECONDS:g}]",
 )
 @click.option("--predict", "only_predict", is_flag=True, help="Only say how long SNAP takes to load, by a few samples.")
-@click.option("--plot", metavar="FILE", type=PATH, help="Draw it, as FILE.svg or FILE.png; needs matplotlib.")
+@plot_option
 @json_option
 def command(
     device: str,
@@ -94,7 +85,9 @@ def command(
             raise click.UsageError(f"{option} does not go with --predict", click.get_current_context())
     result_stream()  # without one, nobody would hear the result
     if plot is not None:
-        _check_plot(plot, device)
+        from dmsnap.library.plotting import check_plot_file
+
+        check_plot_file(plot, [device])
     with step_bar(f"tune {printable(device)}") as report:
         if only_predict:
             prediction = dmsnap.predict(device, time_limit_seconds=time_limit or PREDICT_SECONDS, progress=report)
@@ -110,21 +103,14 @@ def command(
     if only_predict:
         _print(prediction.to_json() if as_json else _told(prediction))
         return
+    _print(result.to_json() if as_json else [*_table(result), *_told(result.prediction)])
     if plot is not None:
         from dmsnap.library.tuning.plot import plot_tuning
 
+        flush_results()
         plot_tuning(result, plot)
-    _print(result.to_json() if as_json else [*_table(result), *_told(result.prediction)])
     if result.interrupted:
         raise KeyboardInterrupt(STOPPED)
-
-
-def _check_plot(plot: str, device: str) -> None:
-    from dmsnap.library.plotting import BadPlotFile, check_plot_file
-
-    check_plot_file(plot)
-    if os.path.realpath(plot) == os.path.realpath(device):
-        raise BadPlotFile(f"{printable(plot)}: is what is to be measured", hint="name another file")
 
 
 def _print(what: dict[str, object] | list[str]) -> None:
@@ -136,10 +122,13 @@ def _print(what: dict[str, object] | list[str]) -> None:
 
 def _table(result: TuneResult) -> list[str]:
     """What was measured, a line for each depth."""
+    from dmsnap.library.tuning.tuning import no_clear_difference
     from dmsnap.store.prefetch import KERNEL_DEPTH
 
     areas = result.prediction.areas
-    lines = [f"{'depth':>5}  {'load':>12}  {'fastest':>12}  {'slowest':>12}"]
+    name = printable(result.prediction.name)
+    lines = [f"{name}: load time by prefetch depth, measured: {MEANT[result.prediction.store]}"]
+    lines += [f"{'depth':>5}  {'load':>12}  {'fastest':>12}  {'slowest':>12}"]
     for found in result.depths:
         seconds = (found.area_seconds, found.least_area_seconds, found.most_area_seconds)
         cells = "  ".join(f"{duration(areas * each):>12}" for each in seconds)
@@ -148,6 +137,8 @@ def _table(result: TuneResult) -> list[str]:
             *(["recommended"] if found.depth == result.recommended_depth else []),
         ]
         lines.append(f"{found.depth:>5}  {cells}  {', '.join(marks)}".rstrip())
+    if no_clear_difference(result.depths):
+        lines.append("The ranges of all depths overlap: there is no clear difference.")
     if not result.complete:
         lines.append("Not all trials were run: " + ("stopped." if result.interrupted else "the time was over."))
     return [*lines, ""]

@@ -8,7 +8,8 @@ import numpy as np
 
 from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, ReadOnlyDevice
 from dmsnap.errors import DmsnapError
-from dmsnap.library.simulation.defaults import DEFAULT_ROOM_AREAS
+from dmsnap.library.simulation.defaults import DEFAULT_ROOM_AREAS, MOST_METADATA_BYTES
+from dmsnap.library.size_text import readable_size
 from dmsnap.store.format import (
     HEADER_BYTES,
     MAGIC,
@@ -22,10 +23,8 @@ from dmsnap.store.format import (
     pack_header,
 )
 
-__all__ = ["MOST_METADATA_BYTES", "BadDescription", "DescribedStore"]
+__all__ = ["BadDescription", "DescribedStore"]
 
-MOST_METADATA_BYTES = 1 << 30
-"""Bound on the areas of a described store together: 262,144 areas of 4 KiB chunks, which hold 256 GiB of changes."""
 _DEFAULT_ROOM_BYTES = 64 << 30
 _LARGEST_BYTES = (1 << 63) - 1  # off_t
 _MOST_AT_ONCE = 1 << 16
@@ -67,17 +66,24 @@ class DescribedStore(BlockDevice):
             )
         check_chunk_size(sectors)
         most = MOST_METADATA_BYTES // chunk_size_bytes
-        if not 1 <= areas <= most:
+        size = readable_size(chunk_size_bytes)
+        if areas < 1:
+            raise BadDescription(f"a store of {areas} areas cannot be", hint=f"use --areas 1 to {most}")
+        if areas > most:
             raise BadDescription(
-                f"a store of {areas} areas with chunks of {chunk_size_bytes} bytes cannot be described",
-                hint=f"use 1 to {most} areas",
+                f"{areas:,} areas of {size} are more than the {readable_size(MOST_METADATA_BYTES)} of metadata that a"
+                " described store can have",
+                hint=f"use --areas {most}{' or fewer' if most > 1 else ''}, or a smaller --chunk-size",
             )
         per_area = exceptions_per_area(sectors)
         if room_areas is None:
             room_areas = min(DEFAULT_ROOM_AREAS, _DEFAULT_ROOM_BYTES // area_chunk(1, per_area) // chunk_size_bytes)
         self._size_bytes = area_chunk(areas + room_areas, per_area) * chunk_size_bytes
         if room_areas < 0 or self._size_bytes > _LARGEST_BYTES:
-            raise BadDescription(f"no device can have room for {room_areas} more areas", hint="use less room")
+            raise BadDescription(
+                f"no device can have room for {room_areas:,} more areas of {size}",
+                hint="use a smaller --room or --chunk-size",
+            )
         self.name = "described store"
         self.areas = areas
         self.chunk_size_bytes = chunk_size_bytes

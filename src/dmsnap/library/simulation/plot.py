@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dmsnap.block.medium import printable
 from dmsnap.library.plotting import COLOURS, FAINT, INK, EndLabel, label_ends, picture, seconds_axis
 from dmsnap.library.simulation.simulation import ModelLoads, Simulation
+from dmsnap.library.size_text import readable_size
 from dmsnap.store.prefetch import KERNEL_DEPTH
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def plot_simulation(simulation: Simulation, path: str | os.PathLike[str]) -> Non
         for model, colour in zip(simulation.models, colours, strict=True):
             _draw(axes, model, colour, auto_at)
         seconds_axis(axes, logarithmic=True)
-        axes.set_ylabel("load time")
+        axes.set_ylabel("load time, logarithmic")
         _mark_the_kernels(axes)
         _explain_marks(axes)
         label_ends(
@@ -50,15 +51,20 @@ def plot_simulation(simulation: Simulation, path: str | os.PathLike[str]) -> Non
 
 
 def _subtitle(simulation: Simulation) -> str:
-    size = simulation.chunk_size_bytes
-    chunk = f"{size // 1024} KiB" if size >= 1024 else f"{size} bytes"
+    chunk = readable_size(simulation.chunk_size_bytes)
     areas = "1 metadata area" if simulation.areas == 1 else f"{simulation.areas:,} metadata areas"
     if simulation.name is None:
         what = "a store of"
     else:
         name = printable(simulation.name)
         what = (name if len(name) <= _LONGEST_NAME else "…" + name[1 - _LONGEST_NAME :]) + ":"
-    return f"{what} {areas} of {chunk}, on simulated drives (seed {simulation.seed})"
+    given = [f"seed {simulation.seed}"]
+    if simulation.room_areas is not None:
+        given.append(f"room for {simulation.room_areas:,} more")
+    if simulation.start_bytes is not None:
+        given.append(f"from {readable_size(simulation.start_bytes)} on")
+    drives = "a simulated drive" if len(simulation.models) == 1 else "simulated drives"
+    return f"{what} {areas} of {chunk}, on {drives} ({', '.join(given)})"
 
 
 def _draw(axes: Axes, model: ModelLoads, colour: str, auto_at: float) -> None:

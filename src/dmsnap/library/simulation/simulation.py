@@ -10,13 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dmsnap.block.completion import Completion
-from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, ReadRequest
+from dmsnap.block.contract import SECTOR_BYTES, BadRequest, BlockDevice, ReadRequest
 from dmsnap.block.model import DRIVES, ModelDevice, make_drive
 from dmsnap.block.wrap.wrapper import Wrapper
 from dmsnap.errors import DmsnapError
 from dmsnap.library.opening import open_store_of
 from dmsnap.library.simulation.defaults import DEFAULT_AREAS, DEFAULT_CHUNK_SIZE_BYTES, DEFAULT_DEPTHS, MOST_DEPTHS
 from dmsnap.library.simulation.described_store import DescribedStore
+from dmsnap.library.size_text import readable_size
 from dmsnap.library.source import Source
 from dmsnap.store import open_store
 from dmsnap.store.prefetch import KERNEL_DEPTH, MAX_DEPTH
@@ -28,6 +29,7 @@ __all__ = [
     "KNEE_FACTOR",
     "BadDepths",
     "BadStart",
+    "DoesNotFit",
     "InvalidStore",
     "LoadTime",
     "ModelLoads",
@@ -48,6 +50,10 @@ class BadDepths(DmsnapError, ValueError):
 
 class BadStart(DmsnapError, ValueError):
     """A place on a drive where no device begins."""
+
+
+class DoesNotFit(BadRequest):
+    """A device that is larger than the drive it is to lie on."""
 
 
 class InvalidStore(DmsnapError):
@@ -106,6 +112,8 @@ class Simulation:
         chunk_size_bytes: The chunk size, which is the size of an area.
         device_size_bytes: Of the COW device: reading ahead ends where it does.
         seed: What the drives were made from.
+        room_areas: Free areas after those in use, where that was asked for.
+        start_bytes: Where on each drive the COW device begins, where that was asked for.
         models: One for each drive.
         too_small: Drives left out, where none was named, since the COW device is larger.
     """
@@ -115,6 +123,8 @@ class Simulation:
     chunk_size_bytes: int
     device_size_bytes: int
     seed: int
+    room_areas: int | None
+    start_bytes: int | None
     models: tuple[ModelLoads, ...]
     too_small: tuple[str, ...]
 
@@ -160,7 +170,7 @@ def simulate(
         UnknownDrive: There is no model of that name.
         BadDescription, BadChunkSize: No store can be as described.
         InvalidStore: The store was invalidated.
-        BadRequest: The device is larger than a drive that was named, or than all.
+        DoesNotFit: The device is larger than a drive that was named, or than all.
         DmsnapError: As `open_snapshot`, for a store that cannot be loaded.
     """
     steps = _checked(depths)
@@ -175,7 +185,7 @@ def simulate(
         else:
             store = _loaded(cow, stack)
             device = store.device
-        names = tuple(dict.fromkeys(models)) or _large_enough(device, start_bytes)
+        names = _fitting(device, models, start_bytes, described=cow is None)
         count = _counted(progress, len(names) * (len(steps) + 1 + (KERNEL_DEPTH not in steps)))
         results = tuple(
             _loads(name, partial(_modelled, device, name, seed, start_bytes), steps, count) for name in names
@@ -186,6 +196,8 @@ def simulate(
             chunk_size_bytes=store.chunk_size_bytes,
             device_size_bytes=device.size_bytes,
             seed=seed,
+            room_areas=room_areas if cow is None else None,
+            start_bytes=start_bytes,
             models=results,
             too_small=() if models else tuple(name for name in DRIVES if name not in names),
         )
@@ -259,14 +271,25 @@ def _loaded(cow: Source, stack: ExitStack) -> Store:
     return store
 
 
-def _large_enough(device: BlockDevice, start_bytes: int | None) -> tuple[str, ...]:
-    """The drives that a device fits on; all of them if there is none, so that the first says what is wrong."""
-    drives = {name: make_drive(name) for name in DRIVES}
-    ends = {
-        name: (drive.start_bytes if start_bytes is None else start_bytes) + device.size_bytes
-        for name, drive in drives.items()
-    }
-    return tuple(name for name, drive in drives.items() if ends[name] <= drive.capacity_bytes) or tuple(drives)
+def _fitting(
+    device: BlockDevice, models: Sequence[str], start_bytes: int | None, *, described: bool
+) -> tuple[str, ...]:
+    """The drives that were named, or all that a device fits on."""
+    drives = {name: make_drive(name) for name in models or DRIVES}
+    starts = {name: drive.start_bytes if start_bytes is None else start_bytes for name, drive in drives.items()}
+    short = [name for name, drive in drives.items() if starts[name] + device.size_bytes > drive.capacity_bytes]
+    if short and (models or len(short) == len(drives)):
+        named = short[0] if models else max(short, key=lambda name: drives[name].capacity_bytes)
+        size, whole, start = map(readable_size, (device.size_bytes, drives[named].capacity_bytes, starts[named]))
+        remedies = ["a larger --model"] if models else []
+        remedies += ["a smaller --start"] if start_bytes else []
+        remedies += ["fewer --areas", "less --room", "a smaller --chunk-size"] if described else []
+        raise DoesNotFit(
+            f"{device.name}: {size} do not fit on the drive {named} of {whole}, from {start} on",
+            hint=f"use {', '.join(remedies[:-1])}{' or ' if remedies[1:] else ''}{remedies[-1]}" if remedies else "",
+            device=device.name,
+        )
+    return tuple(name for name in drives if name not in short)
 
 
 def _checked(depths: Sequence[int]) -> list[int]:

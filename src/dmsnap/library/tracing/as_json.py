@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from io import TextIOWrapper
 
-from dmsnap.library.tracing.file import whole_text
+from dmsnap.library.output_file import whole_output
 from dmsnap.library.tracing.reads import TracedRead, reads_in_flight, reads_of, waited_seconds
 from dmsnap.store.load_trace import LoadTrace
 
@@ -52,7 +53,7 @@ def write(loads: Sequence[LoadTrace], path: str) -> None:
     Raises:
         CannotWrite: The folder is missing, full or not writable.
     """
-    with whole_text(path) as file:
+    with whole_output(path) as data, TextIOWrapper(data, encoding="ascii", newline="\n") as file:
         file.write('{"format": "dmsnap-trace", "version": 1, "clock_unit": "seconds", "loads": [')
         for number, load in enumerate(loads):
             file.write(",\n" if number else "\n")
@@ -74,7 +75,7 @@ def write_for_viewer(loads: Sequence[LoadTrace], path: str) -> None:
     """
     encode = json.JSONEncoder().encode
     earliest = min((load.started for load in loads), default=0.0)
-    with whole_text(path) as file:
+    with whole_output(path) as data, TextIOWrapper(data, encoding="ascii", newline="\n") as file:
         file.write('{"displayTimeUnit": "ms", "traceEvents": [')
         file.writelines(
             _lines(

@@ -30,8 +30,10 @@ class Prediction:
         chunk_size_bytes: The chunk size.
         areas: Metadata areas that a load reads.
         areas_known: Whether that is certain: they were counted, or asked for; else it is a guess by some of them.
+        store: Which store is meant: ``own``, the one there; ``asked``, as asked for; ``none`` or ``invalid``, one that
+            would fill the device, which has none, or an invalid one.
         page_cache: How samples were kept from it: ``direct`` (they went past it), ``dropped`` (each range was dropped
-            from it first) or ``none`` (they were not).
+            from it first), ``none`` (they were not) or ``memory`` (the file lies in memory: it has no device).
         kernel_before_prefetch: In Linux before 3.14, which reads one area after another; None where the time was too
             short for a sample.
         kernel: In Linux since 3.14, which has 12 more under way; None likewise.
@@ -47,6 +49,7 @@ class Prediction:
     chunk_size_bytes: int
     areas: int
     areas_known: bool
+    store: str
     page_cache: str
     kernel_before_prefetch: LoadEstimate | None
     kernel: LoadEstimate | None
@@ -122,6 +125,7 @@ def predicted(own: OwnLoad, trials: Trials, depths: list[int], seconds: float) -
         chunk_size_bytes=measured.chunk_size_bytes,
         areas=measured.areas,
         areas_known=own.areas_known,
+        store=measured.store,
         page_cache=measured.page_cache,
         kernel_before_prefetch=_scaled(first, measured.areas, first),
         kernel=_scaled(kernel, measured.areas, first),

@@ -13,7 +13,7 @@ from dmsnap.library.tuning.own_load import load_by_dmsnap
 from dmsnap.library.tuning.prediction import Prediction, predicted, until_after
 from dmsnap.library.tuning.trials import LADDER, DepthTime, Progress, Trials, depths_for
 
-__all__ = ["TuneResult", "recommended", "tune"]
+__all__ = ["TuneResult", "no_clear_difference", "recommended", "tune"]
 
 ROUNDS = 7
 LOAD_SHARE = 0.25
@@ -103,6 +103,12 @@ def tune(
             )
         prediction = predicted(own, trials, depths, clock() - started)
         return TuneResult(tuple(results), recommended(results), complete, interrupted, prediction)
+
+
+def no_clear_difference(results: Sequence[DepthTime]) -> bool:
+    """Whether the ranges of all depths, from the fastest trial to the slowest, overlap: the best is chance then."""
+    slowest_least = max(result.least_area_seconds for result in results)
+    return len(results) > 1 and slowest_least <= min(result.most_area_seconds for result in results)
 
 
 def recommended(results: Sequence[DepthTime]) -> int:
