@@ -12,7 +12,8 @@ from trace_stores import area_offset, broken_at, store_of, timed
 import dmsnap
 from dmsnap.block.contract import BlockDevice, IOFailed
 from dmsnap.block.memory import MemoryDevice
-from dmsnap.block.wrap import FaultDevice
+from dmsnap.block.wrap import DelayDevice, FaultDevice
+from dmsnap.library.simulation.described_store import DescribedStore
 from dmsnap.library.tracing.reads import reads_in_flight, reads_of, waited_seconds
 from dmsnap.store import EmptyStore, LoadTrace, create_store, open_store
 
@@ -146,3 +147,16 @@ def test_every_function_that_opens_a_store_records_it(verb: str, tmp_path) -> No
     if verb == "open_snapshot":
         result.close()
     assert [len(load) > 0 for load in trace.loads] == [True]
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, "kernel", 64, "auto"])
+def test_what_lies_past_the_end_was_read_for_nothing(prefetch):
+    """`auto` takes pieces many at once, and may take some along that lie behind the last area."""
+    trace = dmsnap.Trace()
+    device = DelayDevice(DescribedStore(60, 4096, room_areas=200), 0.0005)
+    dmsnap.info(device, prefetch=prefetch, trace=trace)
+    (load,) = trace.loads
+    assert load.areas == 60
+    assert load.counters.hits + load.counters.misses == 60
+    assert load.counters.prefetched == load.counters.hits + load.counters.prefetch_wasted
+    assert len({read.area for read in reads_of(load) if read.used is not None}) == 60

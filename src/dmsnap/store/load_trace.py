@@ -71,7 +71,8 @@ class LoadTrace:
         seconds: How long the load took, with all that is made of the areas; 0 until it is over.
         chunk_size_bytes: Size of a chunk, and so of an area; 0 until the header is read.
         block_size_bytes: Size of what is read at once: a chunk, or the pieces of a large one.
-        counters: What bufio counted.
+        areas: How many areas the store turned out to have; None if the load did not come to its end.
+        counters: What bufio counted; pieces that lie past the store's end count as read for nothing.
         left_out: How many events were not kept.
         error: What the load failed with, in one line; None if it did not.
     """
@@ -83,7 +84,9 @@ class LoadTrace:
         self.header_seconds: float | None = None
         self.seconds = 0.0
         self.chunk_size_bytes = self.block_size_bytes = 0
+        self.areas: int | None = None
         self.counters = Counters()
+        self._past_end = 0
         self.left_out = 0
         self.error: str | None = None
         self._room = most_events
@@ -117,7 +120,9 @@ class LoadTrace:
         finally:
             self.seconds = device.clock() - self.started
             if self._client is not None:
-                self.counters = self._client.counters
+                counters = self.counters = self._client.counters
+                counters.hits -= self._past_end
+                counters.prefetch_wasted += self._past_end
             self._client = None
 
     def reading(self, client: BufioClient, chunk_size_bytes: int) -> None:
@@ -126,6 +131,10 @@ class LoadTrace:
         self.chunk_size_bytes = chunk_size_bytes
         self.block_size_bytes = client.block_size_bytes
         self.header_seconds = client.device.clock() - self.started
+
+    def ended(self, areas: int, past_end: int) -> None:
+        """Is told how many areas there are, and how many pieces behind them were taken along."""
+        self.areas, self._past_end = areas, past_end
 
     def events(self) -> Iterator[LoadEvent]:
         """Yields the events that were kept, in the order in which bufio told of them."""

@@ -97,7 +97,11 @@ class AreaReader:
                 ended = not records[:, 1].all()
                 if ended:
                     records = records[: int(np.argmin(records[:, 1] != 0))]
-                    self.current_area, self.committed = divmod(first + len(records), self._per_area)
+                    end = first + len(records)
+                    self.current_area, self.committed = divmod(end, self._per_area)
+                    if trace is not None:
+                        last_piece = end * RECORD_BYTES // self._piece_bytes
+                        trace.ended(self.current_area + 1, self._used - last_piece - 1)
                 if len(records):
                     yield RecordBatch(*divmod(first, self._per_area), records)
                 if ended:

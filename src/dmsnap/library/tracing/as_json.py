@@ -34,6 +34,7 @@ def load_fields(load: LoadTrace) -> _Object:
     return {
         "device": load.device,
         "prefetch": str(load.prefetch),
+        "areas": load.areas,
         "chunk_size_bytes": load.chunk_size_bytes,
         "block_size_bytes": load.block_size_bytes,
         "started": round(load.started, 9),

@@ -65,7 +65,8 @@ def reads_of(load: LoadTrace) -> list[TracedRead]:
         if event == "arrived":
             found.arrived = seconds
         elif event in ("hit", "wait"):
-            found.wanted = seconds
+            if load.areas is None or area < load.areas:  # else only taken along with the last ones
+                found.wanted = seconds
         elif event in ("forget", "evict", "drop"):
             found.failed = event == "drop"
             found.evicted = seconds if event == "evict" else None
