@@ -255,3 +255,35 @@ def test_ranges_that_all_overlap_show_no_clear_difference() -> None:
     assert no_clear_difference([depth(0, 1, 3), depth(1, 2, 4), depth(2, 3, 5)])
     assert not no_clear_difference([depth(0, 1, 2.9), depth(1, 2, 4), depth(2, 3, 5)])
     assert not no_clear_difference([depth(0, 1, 3)])
+
+
+class Remembering(DescribedStore):
+    """A millisecond for the first read of a place, a tenth of it from then on, as from a device's own cache."""
+
+    def __init__(self) -> None:
+        super().__init__(40, 4096, room_areas=0)
+        self.seconds, self.known = 0.0, set()
+
+    def clock(self) -> float:
+        return self.seconds
+
+    def _read_into(self, offset: int, view: memoryview) -> None:
+        self.seconds += 0.0001 if offset in self.known else 0.001
+        self.known.add(offset)
+        super()._read_into(offset, view)
+
+
+def test_where_trials_read_again_the_load_by_dmsnap_is_done_again_too() -> None:
+    found = dmsnap.tune(Remembering()).prediction
+    assert found.dmsnap_loaded
+    judge(found.dmsnap, 0.0041, within=0.1)
+    assert found.kernel_before_prefetch is not None
+    assert found.dmsnap is not None
+    assert found.kernel_before_prefetch.least_seconds == pytest.approx(0.004, rel=0.1)
+    assert found.dmsnap.most_seconds == pytest.approx(0.041, rel=0.1)  # the first time
+
+
+def test_where_trials_read_elsewhere_it_is_not() -> None:
+    found = dmsnap.predict(Remembering())
+    assert found.dmsnap_loaded
+    judge(found.dmsnap, 0.041, within=0.1)

@@ -167,13 +167,14 @@ def _told(found: Prediction) -> list[str]:
 def _estimate(time: LoadEstimate | None) -> str:
     if time is None:
         return "not measured in the time"
-    return f"{duration(time.seconds)} ({duration(time.least_seconds)} to {duration(time.most_seconds)})"
+    once = time.least_seconds == time.most_seconds
+    span = "" if once else f" ({duration(time.least_seconds)} to {duration(time.most_seconds)})"
+    return f"{duration(time.seconds)}{span}"
 
 
 def _loaded(found: Prediction) -> str:
-    if found.dmsnap is not None and found.dmsnap_loaded:
-        return f"{duration(found.dmsnap.seconds)}, as it just did"
-    return _estimate(found.dmsnap)
+    said = _estimate(found.dmsnap)
+    return f"{said}, as it just did" if found.dmsnap is not None and found.dmsnap_loaded else said
 
 
 def duration(seconds: float) -> str:

@@ -92,9 +92,11 @@ def predict(
         share = started + LOAD_SHARE * time_limit_seconds
         own = load_by_dmsnap(measured, share, until, longest=4 * KERNEL_DEPTH, seed=seed)
         depths = depths_for(own.measured.areas, measured.chunk_size_bytes)
-        trials = Trials(own.measured, own.places, [depths[0], kernel_rung(depths)], until, seed=seed)
+        trials = Trials(
+            own.measured, own.places, [depths[0], kernel_rung(depths)], until - own.again_seconds, seed=seed
+        )
         trials.run(ROUNDS, progress)
-        return predicted(own, trials, depths, clock() - started)
+        return predicted(own.repeated(trials.areas, until), trials, depths, clock() - started)
 
 
 def until_after(started: float, seconds: float) -> float:

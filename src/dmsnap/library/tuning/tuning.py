@@ -86,7 +86,7 @@ def tune(
         longest = 2 * (LADDER[-1] + 1) + 1
         own = load_by_dmsnap(measured, started + LOAD_SHARE * time_limit_seconds, until, longest=longest, seed=seed)
         depths = depths_for(own.measured.areas, measured.chunk_size_bytes)
-        trials = Trials(own.measured, own.places, depths, until, seed=seed)
+        trials = Trials(own.measured, own.places, depths, until - own.again_seconds, seed=seed)
         interrupted = complete = False
         try:
             complete = trials.run(ROUNDS, progress)
@@ -101,6 +101,7 @@ def tune(
                 hint="allow more time",
                 device=measured.device.name,
             )
+        own = own if interrupted else own.repeated(trials.areas, until)
         prediction = predicted(own, trials, depths, clock() - started)
         return TuneResult(tuple(results), recommended(results), complete, interrupted, prediction)
 
