@@ -75,7 +75,7 @@ class NbdDisk(BlockDevice):
             completion.finish(IOFailed(f"{self.name}: a read failed", device=self.name) if failed else None)
 
     def _write_at(self, offset: int, view: memoryview) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # the contract refuses writes to a read-only device before this
 
     def _flush(self) -> None:
         return

@@ -12,6 +12,7 @@ import pytest
 
 from dmsnap.block import BlockDevice, FileDevice, direct
 from dmsnap.block.direct import CacheBypass, DirectDevice
+from dmsnap.testing import need
 from dmsnap.testing.device_contract import GrowingDevice
 
 CONTENT = random.Random(4).randbytes(64 << 10)
@@ -74,8 +75,8 @@ def drop_cache(path: Path) -> None:
 def test_reading_fills_no_page_cache(path: Path) -> None:
     drop_cache(path)
     with DirectDevice(path) as device:
-        if device.bypass is not CacheBypass.DIRECT or cached_pages(path):
-            pytest.skip("needs a filesystem with O_DIRECT that lets go of cached pages")
+        bypassed = device.bypass is CacheBypass.DIRECT and not cached_pages(path)
+        need(bypassed, "the temporary folder has no O_DIRECT, or does not let go of cached pages")
         assert device.read_at(0, len(CONTENT)) == CONTENT
         completion = device.start_read(512, memory := memoryview(bytearray(8192)))
         completion.wait()

@@ -13,6 +13,7 @@ from cli_values import Ended
 
 from dmsnap.cli.verbs.tune import duration
 from dmsnap.library.tuning.in_memory import lies_in_memory
+from dmsnap.testing import need
 
 QUICK = ("--time-limit", "0.6")
 
@@ -60,8 +61,8 @@ def test_a_store_cut_short_is_told_as_by_info(length: int, run, files) -> None:
     assert run("tune", files.store, *QUICK).stderr == told.stderr
 
 
-@pytest.mark.skipif(not lies_in_memory("/dev/shm"), reason="no tmpfs there")
 def test_a_file_in_memory_is_not_said_to_be_past_the_page_cache(run) -> None:
+    need(lies_in_memory("/dev/shm"), "/dev/shm is no tmpfs")
     with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
         file.write(b"no store" * (1 << 18))
         file.flush()

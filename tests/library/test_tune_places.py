@@ -11,6 +11,7 @@ import pytest
 from dmsnap.block import BlockDevice, ExtentKind, FileDevice, MemoryDevice
 from dmsnap.library.tuning.places import Places
 from dmsnap.store.format import area_chunk
+from dmsnap.testing import need
 
 SECTORS = 1  # chunks of 512 bytes: 32 records an area, a stride of 33
 STRIDE = 33
@@ -84,8 +85,7 @@ def test_a_place_beyond_the_device_is_none() -> None:
 
 
 def need_holes(sparse: FileDevice) -> None:
-    if next(sparse.extents(0, 4096)).kind is not ExtentKind.HOLE:
-        pytest.skip("needs a filesystem that tells of holes")
+    need(next(sparse.extents(0, 4096)).kind is ExtentKind.HOLE, "the temporary folder does not tell of holes")
 
 
 class TestSparseFile:

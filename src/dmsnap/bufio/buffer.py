@@ -100,7 +100,7 @@ class Buffer:
                 state.lock.release()
                 try:
                     read.wait()
-                except Exception:
+                except Exception:  # that of the read is in `read_error`; any other means that it will never end
                     if not read.done:
                         raise
                 finally:
