@@ -167,6 +167,20 @@ def test_who_ends_is_not_interrupted_again(number: signal.Signals) -> None:
     assert (process.returncode, process.stderr) == (1, "dmsnap: interrupted\n")
 
 
+def test_an_interrupt_while_python_still_imports_is_one_line() -> None:
+    code = (
+        "import sys\n"
+        "from dmsnap.cli import main\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'click': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "sys.exit(main(['--help']))"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (1, "dmsnap: interrupted\n")
+
+
 def killed_by_itself(number: signal.Signals, before: str = "", after: str = "") -> subprocess.CompletedProcess[str]:
     """Runs a verb that sends a signal to itself."""
     code = (

@@ -87,7 +87,7 @@ def test_a_drive_too_small_is_said(run, files) -> None:
     process = run("simulate", files.store, "--depths", "0")
     assert process.returncode == 0
     assert "scsi-15k" not in process.stdout
-    assert process.stderr == "dmsnap: warning: scsi-15k is left out: the COW device of 300 GiB is larger\n"
+    assert process.stderr == "dmsnap: warning: scsi-15k is left out: 300 GiB of COW device do not fit\n"
     named = run("simulate", files.store, "--depths", "0", "--model", "scsi-15k")
     assert (named.returncode, named.stdout) == (1, "")
 

@@ -143,7 +143,9 @@ def command(
     else:
         print_loads(result, depths)
         for name in result.too_small:
-            print_warning(f"{name} is left out: the COW device of {readable_size(result.device_size_bytes)} is larger")
+            size = readable_size(result.device_size_bytes)
+            where = " from --start on" if start else ""
+            print_warning(f"{name} is left out: {size} of COW device do not fit{where}")
     if plot is not None:
         from dmsnap.library.simulation.plot import plot_simulation
 

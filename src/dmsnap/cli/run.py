@@ -19,12 +19,12 @@ from dmsnap.cli.group import Interrupted, Invocation, dmsnap
 from dmsnap.cli.text import printable
 from dmsnap.errors import DmsnapError
 
-__all__ = ["main"]
+__all__ = ["run"]
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
     """Runs ``dmsnap`` with ``arguments`` (default: those of the process) and returns the exit status."""
     _prepare_process()
     invocation = Invocation()
