@@ -148,6 +148,7 @@ def test_every_json_field_is_documented() -> None:
         "docs/benchmarks.md",
         "docs/disk-models.md",
         "docs/json.md",
+        "docs/mount.md",
         "docs/prefetch.md",
         "docs/stack.md",
         "docs/trace.md",

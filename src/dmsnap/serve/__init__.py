@@ -1,0 +1,1 @@
+"""Block devices handed to others: over NBD, and as a file by FUSE."""
