@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmsnap.block import Extent, ExtentKind, IOFailed, MemoryDevice, OutOfRoom
+from dmsnap.block import Extent, IOFailed, MemoryDevice, OutOfRoom
 from dmsnap.block.wrap import FaultDevice, LogDevice, StatsDevice, fail_nth
 from dmsnap.serve.fuse import DeviceFilesystem
 from dmsnap.serve.fuse.error_numbers import error_number

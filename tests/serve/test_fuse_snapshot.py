@@ -96,9 +96,8 @@ def test_read_only_changes_nothing(cow: Path, origin: Path, directory: Path) -> 
 
 
 def test_a_store_has_one_writer(cow: Path, origin: Path, directory: Path) -> None:
-    with mount(cow, directory, origin):
-        with pytest.raises(InUse):
-            dmsnap.open_snapshot(cow, origin, "r+")
+    with mount(cow, directory, origin), pytest.raises(InUse):
+        dmsnap.open_snapshot(cow, origin, "r+")
     dmsnap.open_snapshot(cow, origin, "r+").close()
 
 

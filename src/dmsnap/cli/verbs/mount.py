@@ -82,20 +82,21 @@ def command(
         )
     try:
         with mounted:
-            if announce_to is None:
-                _show(os.fspath(mounted.path))
-            else:
-                announce(announce_to, os.fspath(mounted.path))
-            _wait(mounted)
+            _serve(mounted, announce_to)
     except DmsnapError as error:
         if announce_to is not None:  # nobody hears of it else
             tell_late(f"mount {printable(snap)}: {error}")
         raise
 
 
-def _wait(mounted: MountedSnapshot) -> None:
+def _serve(mounted: MountedSnapshot, announce_to: int | None) -> None:
     """Waits for the end, which Ctrl-C and SIGTERM bring about too; what comes then is not to be interrupted."""
     try:
+        path = os.fspath(mounted.path)
+        if announce_to is None:
+            _show(path)
+        else:
+            announce(announce_to, path)
         mounted.wait()
     except KeyboardInterrupt:
         pass
