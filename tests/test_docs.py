@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from dmsnap.testing.tools import need
+from dmsnap.testing.tools import need, need_tool
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 
+MOUNT = (ROOT / "docs/mount.md").read_text("utf-8")
 STACK = (ROOT / "docs/stack.md").read_text("utf-8")
 TRACE = (ROOT / "docs/trace.md").read_text("utf-8")
 PREFETCH = (ROOT / "docs/prefetch.md").read_text("utf-8")
@@ -91,6 +92,18 @@ def test_blocks_about_traces_hold(play: Path) -> None:
     need(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
     for code in blocks("python", TRACE):
         run_python(code, play)
+
+
+def test_the_page_about_mounts_prints_what_it_says(play: Path) -> None:
+    need(importlib.util.find_spec("mfusepy"), "mfusepy is not installed")
+    need(Path("/dev/fuse").exists(), "there is no /dev/fuse")
+    try:
+        walk(MOUNT, play)
+        for code in blocks("python", MOUNT):
+            run_python(code, play)
+    finally:  # what a step that failed has left
+        fusermount = need_tool("fusermount3")
+        subprocess.run([fusermount, "-u", "-q", "-z", play / "disk"], check=False, capture_output=True)
 
 
 def run_python(code: str, folder: Path) -> None:

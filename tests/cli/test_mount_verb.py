@@ -40,11 +40,11 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 def servers(folder: Path) -> list[int]:
     """The processes that were started in the background to mount there."""
     found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
+            words = (process / "cmdline").read_bytes().split(b"\0")
             if b"--announce" in words and os.fsencode(folder) in words:
-                found.append(int(name))
+                found.append(int(process.name))
     return found
 
 
@@ -102,7 +102,7 @@ def test_read_only_leaves_the_store_as_it_is(program, files, directory: Path) ->
     assert program("mount", "--read-only", files.store, directory, "--origin", files.origin).returncode == 0
     with ending(directory):
         with pytest.raises(OSError, match="Read-only file system"):
-            open(directory / "monday", "r+b")
+            os.open(directory / "monday", os.O_RDWR)
         assert (directory / "monday").stat().st_mode & 0o777 == 0o400
         unmount(directory)
     assert (files.store.read_bytes(), files.store.stat().st_mtime_ns) == before
@@ -115,7 +115,7 @@ def test_a_signal_unmounts_it(program, run, files, directory: Path) -> None:
         os.kill(pid, signal.SIGTERM)
         with contextlib.suppress(OSError):
             file.close()
-    assert os.listdir(directory) == []
+    assert list(directory.iterdir()) == []
     assert run("export", files.store, "-", "--origin", files.origin).raw.startswith(b"tuesday")
 
 
@@ -126,7 +126,7 @@ def test_it_holds_nothing_of_whoever_started_it(program, files, directory: Path)
         assert (process / "cwd").readlink() == Path("/")
         assert [str((process / "fd" / number).readlink()) for number in "012"] == ["/dev/null"] * 3
         assert os.getsid(pid) == pid
-        assert not [link for link in (process / "fd").iterdir() if "pipe" in os.readlink(link)]
+        assert not [link for link in (process / "fd").iterdir() if "pipe" in str(link.readlink())]
         unmount(directory)
 
 
@@ -166,13 +166,13 @@ def test_others_are_let_in_only_where_that_is_asked_for(program, files, director
 
 
 def test_names_are_only_names(program, files, directory: Path) -> None:
-    strange = os.fsencode(files.folder) + b"/\xff,\\ \x1b[31m.cow"
-    os.rename(os.fsencode(files.store), strange)
-    process = program("mount", os.fsdecode(strange), directory, "--origin", files.origin)
+    name = os.fsdecode(b"\xff,\\ \x1b[31m")
+    strange = files.store.rename(files.folder / f"{name}.cow")
+    process = program("mount", strange, directory, "--origin", files.origin)
     assert process.returncode == 0, process.stderr
     assert b"\x1b" not in process.raw
     with ending(directory):
-        assert os.listdir(os.fsencode(directory)) == [b"\xff,\\ \x1b[31m"]
+        assert list(directory.iterdir()) == [directory / name]
         unmount(directory)
 
 
@@ -197,7 +197,7 @@ def test_in_the_foreground_a_signal_is_its_clean_end(number: int, run, files, di
             with contextlib.suppress(OSError):
                 file.close()
         assert process.returncode == 0
-    assert os.listdir(directory) == []
+    assert list(directory.iterdir()) == []
     assert run("export", files.store, "-", "--origin", files.origin).raw.startswith(b"tuesday")
 
 
@@ -257,7 +257,7 @@ class TestErrors:
         words = ["mount", *foreground, files.store, directory, "--origin", files.origin]
         process = program(*words, redirection=">&-")
         assert process.returncode == 1
-        assert os.listdir(directory) == []
+        assert list(directory.iterdir()) == []
 
     def test_debug_shows_where(self, foreground: list[str], program, files, directory: Path) -> None:
         process = program("mount", *foreground, "missing.cow", directory, "--origin", files.origin, "--debug")

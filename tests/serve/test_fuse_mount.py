@@ -47,11 +47,11 @@ def python(code: str, *arguments: Path) -> str:
 
 def test_it_is_one_file_of_the_devices_size(device: StatsDevice, directory: Path) -> None:
     with Mount(device, directory, "disk") as mount:
-        assert os.listdir(directory) == ["disk"]
+        assert list(directory.iterdir()) == [directory / "disk"]
         assert mount.path == directory / "disk"
         assert mount.path.stat().st_size == SIZE
         assert mount.path.read_bytes() == CONTENT
-    assert os.listdir(directory) == []
+    assert list(directory.iterdir()) == []
 
 
 def test_other_programs_read_and_write_it(device: StatsDevice, directory: Path, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_it_can_be_stopped_in_use(device: StatsDevice, directory: Path) -> None:
         assert run("fusermount3", "-u", directory).returncode != 0
         mount.stop()
         assert mount.wait(0)
-        assert os.listdir(directory) == []
+        assert list(directory.iterdir()) == []
         other.communicate()
 
 
@@ -269,7 +269,7 @@ def test_it_can_be_mounted_again_and_again(device: StatsDevice, directory: Path)
     for _ in range(3):
         with Mount(device, directory, "disk") as mount:
             assert hashlib.sha256(mount.path.read_bytes()).digest() == hashlib.sha256(CONTENT).digest()
-        now = len(os.listdir("/proc/self/fd"))
+        now = len(list(Path("/proc/self/fd").iterdir()))
         assert descriptors in (None, now)
         descriptors = now
 
@@ -307,7 +307,7 @@ def test_what_libfuse_says_is_the_error(
     device: StatsDevice, directory: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(mounting_module, "_as_option", lambda text: "x,no_such_option")
-    with pytest.raises(MountFailed, match="cannot mount: .*no_such_option"):
+    with pytest.raises(MountFailed, match=r"cannot mount: .*no_such_option"):
         Mount(device, directory, "disk")
     assert capfd.readouterr().err == ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -62,26 +63,27 @@ def command(
     if not foreground:
         flags = [("--read-only", read_only), ("--allow-other", allow_other)]
         words = ["--foreground", *(flag for flag, given in flags if given)]
-        words += ["--origin", origin, "--sync", sync, "--prefetch", prefetch]
-        words += [] if trace is None else ["--trace", trace]
+        words += [f"--origin={origin}", f"--sync={sync}", f"--prefetch={prefetch}"]
+        words += [] if trace is None else [f"--trace={trace}"]
         words += ["--debug"] if context.ensure_object(Invocation).debug else []
         _show(start_in_background("mount", [*words, "--", snap, directory]))
         return
     from dmsnap.library.mounting import mount
 
-    with traced(trace, snap, origin) as recorder:
-        mounted = mount(
-            snap,
-            directory,
-            origin,
-            read_only=read_only,
-            sync=sync,
-            prefetch=prefetch,
-            trace=recorder,
-            allow_other=allow_other,
-        )
     try:
-        with mounted:
+        with ExitStack() as stack:
+            with traced(trace, snap, origin) as recorder:
+                mounted = mount(
+                    snap,
+                    directory,
+                    origin,
+                    read_only=read_only,
+                    sync=sync,
+                    prefetch=prefetch,
+                    trace=recorder,
+                    allow_other=allow_other,
+                )
+                stack.enter_context(mounted)
             _serve(mounted, announce_to)
     except DmsnapError as error:
         if announce_to is not None:  # nobody hears of it else
