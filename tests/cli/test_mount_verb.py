@@ -249,6 +249,14 @@ class TestErrors:
             told = self.refused(program, [*foreground, files.store, "second", "--origin", files.origin])
             assert "in use by another writer" in told
 
+    def test_a_store_that_can_only_be_read(self, foreground: list[str], run, program, files, directory: Path) -> None:
+        need(os.geteuid() == 0, "setpriv takes away what only root has")
+        files.store.chmod(0o444)
+        words = ["mount", *foreground, files.store, directory, "--origin", files.origin]
+        process = program(*words, wrapper="setpriv --bounding-set -dac_override")
+        assert process.returncode == 1
+        assert process.stderr.endswith("monday.cow: permission denied (hint: to look, --read-only is enough)\n")
+
     def test_prefetch(self, foreground: list[str], program, files, directory: Path) -> None:
         words = [*foreground, files.store, directory, "--origin", files.origin, "--prefetch", "much"]
         self.refused(program, words, 2)

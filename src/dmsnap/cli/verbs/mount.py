@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from dmsnap.block.medium import CannotOpen
 from dmsnap.cli.background import ANNOUNCE, announce, start_in_background, tell_late
 from dmsnap.cli.group import Invocation
 from dmsnap.cli.options import PATH, origin_option, prefetch_option, snap_argument, verb
@@ -86,9 +87,15 @@ def command(
                 stack.enter_context(mounted)
             _serve(mounted, announce_to)
     except DmsnapError as error:
+        if isinstance(error, CannotOpen) and _can_only_be_read(snap) and not read_only:
+            error.hint = "to look, --read-only is enough"
         if announce_to is not None:  # nobody hears of it else
             tell_late(f"mount {printable(snap)}: {error}")
         raise
+
+
+def _can_only_be_read(path: str) -> bool:
+    return os.access(path, os.R_OK) and not os.access(path, os.W_OK)
 
 
 def _serve(mounted: MountedSnapshot, announce_to: int | None) -> None:

@@ -148,7 +148,8 @@ class Mount:
             _read_far_ahead(self.directory)
         else:
             reason = said[-1] if said else f"libfuse ended with {self._failure}"
-            raise MountFailed(f"{printable(str(self.directory))}: cannot mount: {reason}") from self._failure
+            hint = "add that line, as root; or do not let others in" if "user_allow_other" in reason else ""
+            raise MountFailed(f"{printable(str(self.directory))}: cannot mount: {reason}", hint=hint) from self._failure
 
     def _serve(self) -> None:
         try:
