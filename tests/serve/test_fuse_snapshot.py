@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import dmsnap
+from dmsnap import mount
 from dmsnap.block import InUse
-from dmsnap.library.mounting import mount
 from dmsnap.serve.fuse import BadMountPoint
 from dmsnap.testing import need, need_tool
 
@@ -132,7 +132,7 @@ def test_a_full_store_is_enospc_and_what_was_there_can_be_read(origin: Path, dir
 
 def test_what_was_flushed_survives_a_kill(cow: Path, origin: Path, directory: Path) -> None:
     code = (
-        "import sys\nfrom dmsnap.library.mounting import mount\n"
+        "import sys\nfrom dmsnap import mount\n"
         "mounted = mount(sys.argv[1], sys.argv[2], sys.argv[3])\nprint(mounted.path, flush=True)\nmounted.wait()"
     )
     with subprocess.Popen([sys.executable, "-c", code, cow, directory, origin], stdout=subprocess.PIPE) as process:

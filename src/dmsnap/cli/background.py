@@ -29,10 +29,11 @@ def start_in_background(verb: str, arguments: Sequence[str]) -> str:
     with os.fdopen(reading, "rb") as news:
         try:
             process = subprocess.Popen(  # noqa: S603 - ourselves
-                [sys.executable, "-m", "dmsnap", verb, ANNOUNCE, str(writing), *arguments],
+                [sys.executable, "-P", "-m", "dmsnap", verb, ANNOUNCE, str(writing), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # the modules that we have
                 pass_fds=(writing,),
                 start_new_session=True,
             )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+import dmsnap
 from dmsnap.block.medium import CannotOpen
 from dmsnap.cli.background import ANNOUNCE, announce, start_in_background, tell_late
 from dmsnap.cli.group import Invocation
@@ -21,7 +22,7 @@ from dmsnap.cli.tracing import trace_option, traced
 from dmsnap.errors import DmsnapError
 
 if TYPE_CHECKING:
-    from dmsnap.library.mounting import MountedSnapshot
+    from dmsnap import MountedSnapshot
 
 
 @verb("mount")
@@ -69,12 +70,10 @@ def command(
         words += ["--debug"] if context.ensure_object(Invocation).debug else []
         _show(start_in_background("mount", [*words, "--", snap, directory]))
         return
-    from dmsnap.library.mounting import mount
-
     try:
         with ExitStack() as stack:
             with traced(trace, snap, origin) as recorder:
-                mounted = mount(
+                mounted = dmsnap.mount(
                     snap,
                     directory,
                     origin,

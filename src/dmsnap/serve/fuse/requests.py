@@ -15,8 +15,9 @@ from dmsnap.serve.fuse.filesystem import DeviceFilesystem
 
 __all__ = ["fuse_class"]
 
-_MOST_KEPT = 64
-"""Of so many of libfuse's threads the state is kept; it has ten, and more where it is older than 3.12 and many ask."""
+_MOST_KEPT = 256
+"""Of so many of libfuse's threads the state is kept, some 17 KiB each: it is never given back. A mount has ten threads,
+and more where libfuse is older than 3.12 and many ask at once; who mounts for ever gets slower, but not larger."""
 
 _WRITABLE = 0x200  # PyBUF_WRITE of CPython's buffer protocol
 
@@ -33,7 +34,7 @@ def fuse_class(mfusepy: Any, filesystem: DeviceFilesystem, stopping: Callable[[]
         filesystem: What is served.
         stopping: Whether to unmount, asked at each ``statvfs`` of the mount, which no cache answers.
     """
-    keep_thread_state = _ThreadStates().keep
+    keep_thread_state = _thread_states.keep
 
     class DirectFuse(mfusepy.FUSE):  # type: ignore[misc]
         def read(self, path: object, buf: Any, size: int, offset: int, fip: object) -> int:  # noqa: ARG002
@@ -77,3 +78,6 @@ class _ThreadStates:
             self._this_thread.kept = True
             self._kept += 1
             ctypes.pythonapi.PyGILState_Ensure()
+
+
+_thread_states = _ThreadStates()
