@@ -1,1 +1,1 @@
-"""Block devices handed to others: over NBD, and as a file by FUSE."""
+"""What others reach a device by: a network block device (`nbd`)."""
