@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from dmsnap.block.completion import Completion
+from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BadRequest, BlockDevice, Extent, IOFailed, ReadOnlyDevice, ReadRequest
 from dmsnap.block.extents import joined
 from dmsnap.store import Store
@@ -38,6 +38,10 @@ class _Plan(NamedTuple):
     origin: Sequence[ReadRequest]
     cow: Sequence[ReadRequest]
     error: DamagedException | None = None
+
+
+_ONE_OF_COW = _Plan((), ())
+"""Stands for a request that is one read of the COW device."""
 
 
 class SnapshotDevice(BlockDevice):
@@ -119,20 +123,55 @@ class SnapshotDevice(BlockDevice):
     def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
         if not self._valid:
             return super()._start_reads(requests)
-        plans = [self._plan(offset, view) for offset, view in requests]
-        below = self.origin.start_reads([part for plan in plans for part in plan.origin])
+        below: list[ReadRequest] = []
+        above: list[ReadRequest] = []
+        plans: list[_Plan | None] = []  # of each request; None where it is one read of the origin
+        lookup, shift, mask = self._table.lookup, self._shift, self._mask
+        for request in requests:
+            offset, view = request
+            if (offset & mask) + len(view) > mask + 1:
+                plan = self._plan(offset, view)
+                below += plan.origin
+                above += plan.cow
+                plans.append(plan)
+            elif (copy := lookup(offset >> shift)) is None:  # in one chunk, as most are: the shortest way
+                below.append(request)
+                plans.append(None)
+            else:
+                at = self._chunk_zero + (copy << shift) + (offset & mask)
+                if not copy or at + len(view) > self._cow_bytes:
+                    plan = self._plan(offset, view)
+                    above += plan.cow
+                    plans.append(plan)
+                else:
+                    above.append((at, view))
+                    plans.append(_ONE_OF_COW)
+        return self._started_as(plans, below, above)
+
+    def _started_as(
+        self, plans: Sequence[_Plan | None], below: Sequence[ReadRequest], above: Sequence[ReadRequest]
+    ) -> list[Completion]:
+        """Starts the reads of the two devices, and returns a completion for each plan."""
+        from_origin = self.origin.start_reads(below) if below else []
         try:
-            above = self._cow.start_reads([part for plan in plans for part in plan.cow])
+            from_cow = self._cow.start_reads(above) if above else []
         except BaseException:  # none was started, the caller is to know: so none may go on
-            wait_for(below)
+            wait_for(from_origin)
             raise
-        origin, cow = iter(below), iter(above)
-        completions = [
-            Completion.failed(plan.error)
-            if plan.error is not None
-            else joint([*islice(origin, len(plan.origin)), *islice(cow, len(plan.cow))])
-            for plan in plans
-        ]
+        at_hand = from_origin.count(COMPLETED) == len(below) and from_cow.count(COMPLETED) == len(above)
+        if at_hand and all(plan is None or plan.error is None for plan in plans):
+            return [COMPLETED] * len(plans)
+        origin, cow = iter(from_origin), iter(from_cow)
+        completions = []
+        for plan in plans:
+            if plan is None:
+                completions.append(next(origin))
+            elif plan is _ONE_OF_COW:
+                completions.append(next(cow))
+            elif plan.error is not None:
+                completions.append(Completion.failed(plan.error))
+            else:
+                completions.append(joint([*islice(origin, len(plan.origin)), *islice(cow, len(plan.cow))]))
         for completion in completions:
             if not completion.done:
                 self._started.add(completion)

@@ -21,6 +21,8 @@ from dmsnap.target.tracking import ChunkTracker
 
 __all__ = ["SnapshotOverflowed", "WritableSnapshot"]
 
+_ALL_CHUNKS = 1 << 63
+
 _ASSEMBLED_BYTES = 1 << 20
 """A chunk that is written in part is put together in memory and written at once, up to this size."""
 
@@ -90,18 +92,16 @@ class WritableSnapshot(SnapshotDevice):
 
     def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
         reads, shift = self.exceptions.reads, self._shift
-        numbers = [reads.begin(offset >> shift, ((offset + len(view) - 1) >> shift) + 1) for offset, view in requests]
+        starting = reads.begin(0, _ALL_CHUNKS)  # cheaper than each by itself, and over soon
         try:
             completions = super()._start_reads(requests)
-        except BaseException:
-            for number in numbers:
-                reads.end(number)
-            raise
-        for number, completion in zip(numbers, completions, strict=True):
-            if completion is COMPLETED:
-                reads.end(number)
-            else:
-                completion.add_done_callback(partial(_end_read, reads, number))
+            if completions.count(COMPLETED) != len(completions):
+                for (offset, view), completion in zip(requests, completions, strict=True):
+                    if not completion.done:
+                        number = reads.begin(offset >> shift, ((offset + len(view) - 1) >> shift) + 1)
+                        completion.add_done_callback(partial(_end_read, reads, number))
+        finally:
+            reads.end(starting)
         return completions
 
     # -- writing ------------------------------------------------------------------------------------------------------
