@@ -275,6 +275,11 @@ class BlockDevice(ABC):
         """
         return self._failed_flushes
 
+    @property
+    def zeroes_quickly(self) -> bool:
+        """Whether `zero` takes less time than writing zeros would: it takes the storage away, for instance."""
+        return False
+
     def clock(self) -> float:
         """Seconds, since whenever: the time that requests take passes on this clock. A model of a disk has its own."""
         return perf_counter()

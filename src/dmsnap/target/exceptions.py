@@ -11,6 +11,7 @@ and records may stay in memory until something needs them durable:
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -61,10 +62,14 @@ class Exceptions:
         origin: What the snapshot was taken of; only read.
         store: Where the exceptions go.
         sync: When they are made durable.
+        refuse_when_full: What the store has no room for is refused (`OutOfRoom`), be it a write to the snapshot or one
+            to the origin, and all stays as it is; else Linux's rules end the snapshot, or the writing to it.
 
     Attributes:
         origin: As given.
         store: As given.
+        sync: As given.
+        refuse_when_full: As given.
         overflowed: Whether a store of type ``PO`` ran full by a write to the snapshot (the status word ``Overflow``).
         invalid_because: What ended the snapshot; empty while it is valid, or was invalid from the start.
         on_invalid: Called once when the snapshot is invalidated (the kernel's device-mapper event), with a lock taken,
@@ -72,10 +77,18 @@ class Exceptions:
         reads: Reads of the origin on the snapshot's behalf.
     """
 
-    def __init__(self, origin: BlockDevice, store: ExceptionStore, sync: SyncMode = "flush") -> None:
+    def __init__(
+        self,
+        origin: BlockDevice,
+        store: ExceptionStore,
+        sync: SyncMode = "flush",
+        *,
+        refuse_when_full: bool = False,
+    ) -> None:
         self.origin = origin
         self.store = store
         self.sync = sync
+        self.refuse_when_full = refuse_when_full
         self.overflowed = False
         self.invalid_because = ""
         self.on_invalid: list[Callable[[], object]] = []
@@ -273,9 +286,13 @@ class Exceptions:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def full(self) -> StoreFull:
+    def full(self) -> StoreFull | OutOfRoom:
         """Returns the error of a store that has no room."""
         name = self.store.device.name
+        if self.refuse_when_full:
+            error = OutOfRoom(f"{name}: the COW store is full", hint="make it larger: it goes on at once", device=name)
+            error.errno = errno.ENOSPC
+            return error
         return StoreFull(
             f"{name}: the COW store is full: unable to allocate exception",
             hint="make a snapshot with a larger COW store",

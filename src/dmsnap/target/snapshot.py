@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
+from weakref import WeakSet
 
 from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BadRequest, BlockDevice, Extent, IOFailed, ReadOnlyDevice, ReadRequest
@@ -95,7 +96,7 @@ class SnapshotDevice(BlockDevice):
         self._table = store.table
         self._shift = store.chunk_size_bytes.bit_length() - 1
         self._mask = store.chunk_size_bytes - 1
-        self._started: set[Completion] = set()  # under way, for `close` to wait for
+        self._started: WeakSet[Completion] = WeakSet()  # maybe under way, for `close` to wait for
 
     @property
     def size_bytes(self) -> int:
@@ -175,7 +176,6 @@ class SnapshotDevice(BlockDevice):
         for completion in completions:
             if not completion.done:
                 self._started.add(completion)
-                completion.add_done_callback(self._started.discard)
         return completions
 
     def _plan(self, offset: int, view: memoryview) -> _Plan:
@@ -207,6 +207,20 @@ class SnapshotDevice(BlockDevice):
         if position < end:
             from_origin.append((position, view[position - offset :]))
         return _Plan(from_origin, from_cow)
+
+    def _prefetch(self, offset: int, length: int) -> None:
+        if not self._valid:
+            return
+        position, end = offset, offset + length
+        runs = self._table.runs_between(offset >> self._shift, ((end - 1) >> self._shift) + 1)
+        for chunk, copy, count in zip(runs.origin.tolist(), runs.cow.tolist(), runs.length.tolist(), strict=True):
+            start, stop = max(chunk << self._shift, offset), min((chunk + count) << self._shift, end)
+            at = self._chunk_zero + (copy << self._shift) + start - (chunk << self._shift)
+            self.origin.prefetch(position, start - position)
+            if copy and at + stop - start <= self._cow_bytes:
+                self._cow.prefetch(at, stop - start)
+            position = stop
+        self.origin.prefetch(position, end - position)
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
@@ -253,7 +267,7 @@ class SnapshotDevice(BlockDevice):
 
 def wait_for(reads: Sequence[Completion]) -> None:
     """Waits until all of some started reads are over, well or not."""
-    for completion in [read for read in reads if not read.done]:
+    for completion in reads:
         with contextlib.suppress(Exception):  # an error is for whoever waits for the read
             completion.wait()
 

@@ -7,17 +7,15 @@ on the COW device, of a smaller one the rest is copied from the origin. A chunk 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from dmsnap.block.completion import COMPLETED, Completion
-from dmsnap.block.contract import BlockDevice, IOFailed, ReadRequest
+from dmsnap.block.contract import BlockDevice, IOFailed, ReadRequest, WriteRequest
 from dmsnap.errors import DmsnapError
 from dmsnap.store.exception_store import ExceptionStore, NewRun
 from dmsnap.target.copying import copy_range
 from dmsnap.target.exceptions import Exceptions, Pending, SyncMode, is_out_of_room
 from dmsnap.target.snapshot import SnapshotDevice, invalid
 from dmsnap.target.status import Status
-from dmsnap.target.tracking import ChunkTracker
 
 __all__ = ["SnapshotOverflowed", "WritableSnapshot"]
 
@@ -44,6 +42,7 @@ class WritableSnapshot(SnapshotDevice):
         size_bytes: The snapshot's size; by default the origin's.
         name: For messages.
         sync: ``"flush"`` or ``"commit"``; see `dmsnap.target.exceptions`.
+        refuse_when_full: See there too.
         discard_zeroes_cow: A discarded chunk with an exception reads as zeros from then on (since Linux 5.3).
         discard_passdown_origin: Discards go to the origin too, unprotected; needs the former.
 
@@ -59,12 +58,13 @@ class WritableSnapshot(SnapshotDevice):
         size_bytes: int | None = None,
         name: str = "snapshot",
         sync: SyncMode = "flush",
+        refuse_when_full: bool = False,
         discard_zeroes_cow: bool = False,
         discard_passdown_origin: bool = False,
     ) -> None:
         super().__init__(origin, store, size_bytes=size_bytes, name=name)
         self.read_only = False
-        self.exceptions = Exceptions(origin, store, sync)
+        self.exceptions = Exceptions(origin, store, sync, refuse_when_full=refuse_when_full)
         self.exceptions.on_invalid.append(self._hear_invalid)
         self.discard_zeroes_cow = discard_zeroes_cow
         self.discard_passdown_origin = discard_passdown_origin
@@ -98,8 +98,7 @@ class WritableSnapshot(SnapshotDevice):
             if completions.count(COMPLETED) != len(completions):
                 for (offset, view), completion in zip(requests, completions, strict=True):
                     if not completion.done:
-                        number = reads.begin(offset >> shift, ((offset + len(view) - 1) >> shift) + 1)
-                        completion.add_done_callback(partial(_end_read, reads, number))
+                        reads.started(offset >> shift, ((offset + len(view) - 1) >> shift) + 1, completion)
         finally:
             reads.end(starting)
         return completions
@@ -108,6 +107,23 @@ class WritableSnapshot(SnapshotDevice):
 
     def _write_at(self, offset: int, view: memoryview) -> None:
         self._change(offset, offset + len(view), view)
+
+    def _write_many(self, requests: Sequence[WriteRequest]) -> None:
+        self._refuse_writes()
+        lookup, shift, mask = self._table.lookup, self._shift, self._mask
+        in_place: list[WriteRequest] = []
+        for offset, view in requests:
+            if view and (offset & mask) + len(view) <= mask + 1 and (copy := lookup(offset >> shift)):
+                at = self._chunk_zero + (copy << shift) + (offset & mask)
+                if at + len(view) <= self._cow_bytes:
+                    in_place.append((at, view))
+                    continue
+            if in_place:
+                self._cow.write_many(in_place)
+                in_place = []
+            if view:
+                self._write_at(offset, view)
+        self._cow.write_many(in_place)
 
     def _zero(self, offset: int, length: int) -> None:
         self._change(offset, offset + length, None)
@@ -134,6 +150,8 @@ class WritableSnapshot(SnapshotDevice):
             self._change_in_place(first, stop, start, end, data)
             return
         try:
+            if pending.full_at is not None and exceptions.refuse_when_full:
+                raise exceptions.full()
             for run in pending.runs:
                 self._fill(run, start, end, data)
         except BaseException as error:
@@ -237,6 +255,10 @@ class WritableSnapshot(SnapshotDevice):
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
+    @property
+    def zeroes_quickly(self) -> bool:
+        return self._cow.zeroes_quickly
+
     def _close(self) -> None:
         super()._close()
         try:
@@ -260,7 +282,3 @@ class WritableSnapshot(SnapshotDevice):
                 hint="it can be read; merge or export it, or make a snapshot with a larger COW store",
                 device=self._cow.name,
             )
-
-
-def _end_read(reads: ChunkTracker, number: int, _: Completion) -> None:
-    reads.end(number)
