@@ -1,40 +1,14 @@
 """Writing to a snapshot: what goes where, and what its store keeps of it."""
 
-import errno
-import random
-
 import pytest
-from writing_devices import in_use, loaded_again, make_store
+from writing_devices import CHUNK, NEW, OLD, SIZE, Scene, loaded_again, make_store
 
-from dmsnap.block import IOFailed, MemoryDevice, OutOfRoom, ReadOnlyDevice
+from dmsnap.block import IOFailed, MemoryDevice, ReadOnlyDevice
 from dmsnap.block.wrap import LogDevice, ReadOnlyWrapper
 from dmsnap.store import open_store
 from dmsnap.store.writable import PersistentStore
 from dmsnap.target.snapshot import DamagedException, SnapshotInvalid
 from dmsnap.target.writable_snapshot import SnapshotOverflowed, WritableSnapshot
-
-CHUNK = 4096
-SIZE = 32 * CHUNK
-OLD = random.Random(3).randbytes(SIZE)
-NEW = random.Random(4).randbytes(SIZE)
-
-
-class Scene:
-    """A snapshot on devices that note what is asked of them."""
-
-    def __init__(self, cow_chunks: int = 60, kind: str = "P", cow: MemoryDevice | None = None, **options) -> None:
-        self.disk = LogDevice(ReadOnlyWrapper(MemoryDevice(OLD, name="origin")))
-        self.medium = cow or MemoryDevice(cow_chunks * CHUNK, name="cow")
-        self.cow = LogDevice(self.medium)
-        self.snapshot = WritableSnapshot(self.disk, make_store(self.cow, kind), **options)
-        self.cow.events.clear()
-
-    def asked(self) -> list[tuple]:
-        """What was asked since the last call, of each device."""
-        events = [("origin", *event) for event in self.disk.events] + [("cow", *event) for event in self.cow.events]
-        self.disk.events.clear()
-        self.cow.events.clear()
-        return events
 
 
 def test_a_whole_chunk_is_written_without_a_look_at_the_origin():
@@ -289,73 +263,3 @@ def test_a_store_that_was_opened_to_look_is_refused():
     make_store(cow)
     with pytest.raises(ReadOnlyDevice):
         PersistentStore(open_store(ReadOnlyWrapper(cow)))
-
-
-# -- a store that refuses when it is full ------------------------------------------------------------------------------
-
-
-def test_a_store_that_refuses_goes_on_where_there_is_room_and_where_there_are_copies():
-    scene = Scene(5, "PO", refuse_when_full=True)
-    scene.snapshot.write_at(0, NEW[: 2 * CHUNK])
-    with pytest.raises(OutOfRoom, match="full") as failed:
-        scene.snapshot.write_at(8 * CHUNK, NEW[: 2 * CHUNK])
-    assert failed.value.errno == errno.ENOSPC
-    assert scene.snapshot.read_at(0, SIZE) == NEW[: 2 * CHUNK] + OLD[2 * CHUNK :]
-    scene.snapshot.write_at(0, NEW[4 * CHUNK : 6 * CHUNK])
-    scene.snapshot.write_at(9 * CHUNK, NEW[:CHUNK])
-    assert str(scene.snapshot.status()) == "40/40 16"
-    scene.medium.grow(7 * CHUNK)
-    scene.snapshot.write_at(10 * CHUNK, NEW[:CHUNK])
-    scene.snapshot.flush()
-    assert loaded_again(scene.snapshot).read_at(0, 2 * CHUNK) == NEW[4 * CHUNK : 6 * CHUNK]
-
-
-def test_a_snapshot_that_refuses_keeps_its_origin_from_being_overwritten():
-    origin, cow = MemoryDevice(OLD), MemoryDevice(4 * CHUNK)
-    snapshot = WritableSnapshot(origin, make_store(cow, "PO"), refuse_when_full=True)
-    live = in_use(origin, snapshot)
-    live.write_at(0, NEW[: 2 * CHUNK])
-    with pytest.raises(OutOfRoom):
-        live.write_at(4 * CHUNK, NEW[:CHUNK])
-    live.write_at(0, NEW[4 * CHUNK : 5 * CHUNK])
-    assert live.read_at(4 * CHUNK, CHUNK) == OLD[4 * CHUNK : 5 * CHUNK]
-    assert snapshot.read_at(0, SIZE) == OLD
-
-
-def test_many_writes_are_those_one_by_one():
-    draw = random.Random(7)
-    one, many = Scene(), Scene()
-    for _ in range(20):
-        writes = []
-        for _ in range(draw.randrange(1, 9)):
-            at = draw.randrange(0, SIZE, 512)
-            writes.append((at, memoryview(NEW)[at : at + 512 * draw.randrange(1, 20)]))
-        many.snapshot.write_many(writes)
-        for at, data in writes:
-            one.snapshot.write_at(at, data)
-        assert many.snapshot.read_at(0, SIZE) == one.snapshot.read_at(0, SIZE)
-    for scene in (one, many):
-        scene.snapshot.flush()
-    assert many.medium.read_at(0, 60 * CHUNK) == one.medium.read_at(0, 60 * CHUNK)
-
-
-def test_many_writes_to_copies_are_one_call_of_the_device():
-    scene = Scene()
-    scene.snapshot.write_at(0, NEW[: 4 * CHUNK])
-    scene.asked()
-    scene.snapshot.write_many([(number * CHUNK, memoryview(NEW)[:512]) for number in (3, 0, 2)])
-    assert scene.asked() == [("cow", "write", (2 + number) * CHUNK, 512) for number in (3, 0, 2)]
-
-
-def test_a_prefetch_is_passed_to_where_the_data_is():
-    scene = Scene()
-    scene.snapshot.write_at(CHUNK, NEW[: 2 * CHUNK])
-    asked = []
-    scene.disk.prefetch = lambda *range_: asked.append(("origin", *range_))
-    scene.cow.prefetch = lambda *range_: asked.append(("cow", *range_))
-    scene.snapshot.prefetch(512, 4 * CHUNK)
-    assert [each for each in asked if each[2]] == [
-        ("origin", 512, CHUNK - 512),
-        ("cow", 2 * CHUNK, 2 * CHUNK),
-        ("origin", 3 * CHUNK, CHUNK + 512),
-    ]

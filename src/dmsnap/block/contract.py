@@ -209,8 +209,8 @@ class BlockDevice(ABC):
     def write_many(self, requests: Sequence[WriteRequest]) -> None:
         """Writes many ranges, in their order: cheaper than as many calls of `write_at`.
 
-        Errors as `write_at`: a bad request is found before anything is written; where the medium fails, what comes
-        before is written and what comes after is not.
+        Where they overlap, the later one counts. Errors as `write_at`: a bad request is found before anything is
+        written; where the medium fails, which of them are written is not known.
         """
         self._check_write(0, 0)
         mask = self.logical_block_size_bytes - 1

@@ -20,7 +20,7 @@ from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BlockDevice, Extent, ExtentKind, IOFailed, OutOfRoom, ReadRequest, WriteRequest
 from dmsnap.block.extents import joined
 from dmsnap.block.medium import logical_block_size, medium_size, open_medium, printable
-from dmsnap.block.positioned import preadv, punch_hole, pwrite, pwrite_durably, start_reading, start_writeback
+from dmsnap.block.positioned import preadv, punch_hole, pwrite, pwrite_durably, pwritev, start_reading, start_writeback
 from dmsnap.block.priority import asked_io_priority
 from dmsnap.block.readers import ReaderThreads, StartedRead
 
@@ -36,6 +36,7 @@ MEMORY_SECONDS_PER_BYTE = 1e-9
 FIRST_TO_THREADS = 16
 MOST_TO_THREADS = 1024
 MOST_IN_VAIN = 16
+MOST_TOGETHER = 256
 """After a read that waited, so many go to the threads before one is tried in place again; doubled each time."""
 
 _RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
@@ -254,14 +255,31 @@ class FileDevice(BlockDevice):
         if self._flushed_later:
             super()._write_many(requests)
             return
-        fd = self._fd
+        begin = end = -1
+        together: list[memoryview] = []  # what goes on where the last one ended is one call
         for offset, view in requests:
-            try:
-                done = pwrite(fd, view, offset)
-            except OSError as error:
-                raise self._failed("write", offset, error) from error
+            if offset == end and len(together) < MOST_TOGETHER:
+                together.append(view)
+                end += len(view)
+                continue
+            if together:
+                self._write_together(begin, end, together)
+            begin, end, together = offset, offset + len(view), [view]
+        if together:
+            self._write_together(begin, end, together)
+
+    def _write_together(self, offset: int, end: int, views: list[memoryview]) -> None:
+        try:
+            done = pwrite(self._fd, views[0], offset) if len(views) == 1 else pwritev(self._fd, views, offset)
+        except OSError as error:
+            raise self._failed("write", offset, error) from error
+        if done == end - offset:
+            return
+        for view in views:  # what is left
             if done < len(view):
                 self._write_at(offset + done, view[done:])
+            offset += len(view)
+            done = max(0, done - len(view))
 
     def _zero(self, offset: int, length: int) -> None:
         if not self._punch("zero", offset, length):

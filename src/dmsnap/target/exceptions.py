@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -118,23 +118,37 @@ class Exceptions:
         with self._lock:
             while self._pending and self._any_pending(first, stop):
                 self._changed.wait()
-            missing = self._table.missing(first, stop)
-            if not missing:
-                return None
-            runs: list[NewRun] = []
-            full_at = None
-            for begin, end in missing:
-                given = self.store.allocate(begin, end - begin)
-                runs += given
-                if (got := sum(run.length for run in given)) < end - begin:
-                    full_at = begin + got
-                    break
-            self._allocated += 1
-            pending = Pending(runs, self._allocated, full_at)
-            self._in_order.append(pending)
-            for run in runs:
+            return self._allocate(self._table.missing(first, stop))
+
+    def reserve_each(self, chunks: Collection[int]) -> Pending | None:
+        """As `reserve`, for chunks that need not follow each other, in their order; each becomes a run of one."""
+        with self._lock:
+            while self._pending and not self._pending.keys().isdisjoint(chunks):
+                self._changed.wait()
+            lookup = self._table.lookup
+            return self._allocate([(chunk, chunk + 1) for chunk in chunks if lookup(chunk) is None])
+
+    def _allocate(self, missing: list[tuple[int, int]]) -> Pending | None:
+        """Allocates exceptions for ranges of chunks. Lock: taken."""
+        if not missing:
+            return None
+        runs: list[NewRun] = []
+        full_at = None
+        for begin, end in missing:
+            given = self.store.allocate(begin, end - begin)
+            runs += given
+            if (got := sum([run.length for run in given])) < end - begin:
+                full_at = begin + got
+                break
+        self._allocated += 1
+        pending = Pending(runs, self._allocated, full_at)
+        self._in_order.append(pending)
+        for run in runs:
+            if run.length == 1:
+                self._pending[run.origin] = pending
+            else:
                 self._pending.update(dict.fromkeys(range(run.origin, run.origin + run.length), pending))
-            return pending
+        return pending
 
     def complete(self, pending: Pending) -> None:
         """Takes exceptions whose copies are written; they are found from now on.
