@@ -22,6 +22,9 @@ SIZE = SECTORS * 512
 STORES = (("P", 1, 420), ("PO", 8, 25), ("N", 4, 110), ("P", 2, 90))
 """Kind, chunk size in sectors, and size in chunks; the last one runs full."""
 
+_OVERFLOWING = 1
+"""How much of a write an overflow leaves undone depends on how it is cut."""
+
 
 class Way(NamedTuple):
     """How the same is done."""
@@ -33,6 +36,7 @@ class Way(NamedTuple):
     reload: bool = False
     step_chunks: int = 20
     in_order: bool = True
+    piece_sectors: int = 0
 
 
 USUAL = Way()
@@ -49,6 +53,9 @@ WAYS = [
     Way(step_chunks=7, cache_bytes=512),
     Way(step_chunks=10_000),
     Way(step_chunks=33, in_order=False),
+    Way(piece_sectors=1),
+    Way(piece_sectors=3, sync="commit"),
+    Way(piece_sectors=16, medium="file"),
 ]
 
 
@@ -98,7 +105,11 @@ class Scene:
             length = min(SECTORS - sector, rng.choice([1, 2, 8, 16, rng.randrange(1, 40)])) * 512
             action, data = rng.choice(["write", "write", "write", "zero", "flush", "discard"]), rng.randbytes(length)
             try:
-                if action == "write":
+                if action == "write" and self.way.piece_sectors and device is not self.snapshots[_OVERFLOWING]:
+                    piece = self.way.piece_sectors * 512
+                    cuts = range(0, length, piece)
+                    device.write_many([(sector * 512 + at, memoryview(data)[at : at + piece]) for at in cuts])
+                elif action == "write":
                     device.write_at(sector * 512, data)
                 elif action == "zero":
                     device.zero(sector * 512, length)
