@@ -1,0 +1,1 @@
+"""What others reach a device by: a network block device (`nbd`)."""
