@@ -74,7 +74,11 @@ def run_server(tmp_path: Path) -> Iterator[Start]:
             stack.enter_context(activated(listening, *command))
             if not tcp:
                 return f"nbd+unix:///?socket={path}"
-            return f"nbd://[{tcp}]:{listening.getsockname()[1]}/" if ":" in tcp else f"nbd://{tcp}:{listening.getsockname()[1]}/"
+            return (
+                f"nbd://[{tcp}]:{listening.getsockname()[1]}/"
+                if ":" in tcp
+                else f"nbd://{tcp}:{listening.getsockname()[1]}/"
+            )
 
         yield start
 
@@ -175,14 +179,14 @@ def scripted(tmp_path: Path) -> Iterator[Callable[..., str]]:
             listening = stack.enter_context(socket.socket(socket.AF_UNIX))
             listening.bind(str(path))
             listening.listen()
-            listening.settimeout(30)
+            over = threading.Event()
 
             def serve() -> None:
                 for script in scripts:
-                    try:
-                        connection, _ = listening.accept()
-                    except OSError:
-                        return
+                    connection, _ = listening.accept()
+                    if over.is_set():
+                        connection.close()
+                        break
                     peers.append(connection)
                     with connection:
                         try:
@@ -191,14 +195,16 @@ def scripted(tmp_path: Path) -> Iterator[Callable[..., str]]:
                             pass
                         except BaseException as error:  # noqa: BLE001 - for the thread of the test
                             failures.append(error)
+                listening.close()
 
             thread = threading.Thread(target=serve)
             thread.start()
             threads.append(thread)
 
             def stop() -> None:
-                with suppress(OSError):
-                    listening.shutdown(socket.SHUT_RDWR)
+                over.set()
+                with suppress(OSError), socket.socket(socket.AF_UNIX) as waking:
+                    waking.connect(str(path))
                 for peer in peers:
                     with suppress(OSError):
                         peer.shutdown(socket.SHUT_RDWR)
@@ -220,7 +226,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir()
 
     def run(*arguments: str | Path) -> None:
-        subprocess.run([openssl, *arguments], check=True, capture_output=True, env={**os.environ, "RANDFILE": os.devnull})
+        subprocess.run(
+            [openssl, *arguments], check=True, capture_output=True, env={**os.environ, "RANDFILE": os.devnull}
+        )
 
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
     ca, ca_key = folder / "ca-cert.pem", folder / "ca-key.pem"

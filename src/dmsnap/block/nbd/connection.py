@@ -252,7 +252,7 @@ class Connection:
         until = self._down_since + self._reconnect
         while not (isinstance(failure, ProtocolViolation) or self._closing) and (left := until - monotonic()) > 0:
             try:
-                channel, terms = self._connect(left)
+                channel, terms = self._connect(min(left, CONNECT_SECONDS))
             except OSError:
                 sleep(min(RETRY_SECONDS, left))
                 continue
