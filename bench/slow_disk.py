@@ -39,7 +39,9 @@ def against_linux(folder: Path) -> Iterator[Row]:
             yield compared(f"{delay_ms} ms: dmsnap --prefetch kernel (12 ahead)", twelve, auto)
             if delay_ms == 5:
                 yield compared(f"{delay_ms} ms: dmsnap --prefetch 0", [ours(0)], auto)
-                yield compared(f"{delay_ms} ms: a loop of 16-byte reads, as lvmsync", [_loop(address, exceptions)], auto)
+                yield compared(
+                    f"{delay_ms} ms: a loop of 16-byte reads, as lvmsync", [_loop(address, exceptions)], auto
+                )
         yield compared(f"{delay_ms} ms: Linux in the virtual machine (12 ahead)", [theirs], auto, goal)
 
 
