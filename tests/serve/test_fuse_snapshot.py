@@ -117,7 +117,7 @@ def test_a_device_that_is_open_stays_open(cow: Path, origin: Path, directory: Pa
         assert not below.closed
 
 
-def test_a_full_store_is_enospc_and_what_was_there_can_be_read(origin: Path, directory: Path) -> None:
+def test_a_full_store_is_enospc_and_what_has_its_room_can_be_read_and_written(origin: Path, directory: Path) -> None:
     small = origin.with_name("small.cow")
     dmsnap.create(small, 64 << 10, CHUNK)
     with mount(small, directory, origin) as mounted:
@@ -126,8 +126,9 @@ def test_a_full_store_is_enospc_and_what_was_there_can_be_read(origin: Path, dir
             for chunk in range(64):
                 os.pwrite(descriptor, b"x" * CHUNK, chunk * CHUNK)
         assert os.pread(descriptor, 5, 0) == b"xxxxx"
+        assert os.pwrite(descriptor, b"yyyyy", 0) == 5  # has its room
         os.close(descriptor)
-    assert content(small, origin)[:CHUNK] == b"x" * CHUNK
+    assert content(small, origin)[:CHUNK] == b"yyyyy" + b"x" * (CHUNK - 5)
 
 
 def test_what_was_flushed_survives_a_kill(cow: Path, origin: Path, directory: Path) -> None:

@@ -72,7 +72,7 @@ def mount(
 
     The file is named after the COW store's file, without its suffix: ``monday.cow`` becomes ``directory/monday``.
     Writes go to the COW store and leave the origin as it is. ``fsync``, closing the file and unmounting make durable
-    what was written.
+    what was written. What the store has no room for is refused (ENOSPC), and all else goes on.
 
     Args:
         snap: The COW store.
@@ -100,7 +100,7 @@ def mount(
         if read_only:
             device: BlockDevice = open_snapshot(snap, origin, prefetch=prefetch, trace=trace)
         else:
-            device = open_snapshot(snap, origin, "r+", sync=sync, prefetch=prefetch, trace=trace)
+            device = open_snapshot(snap, origin, "r+", sync=sync, full="enospc", prefetch=prefetch, trace=trace)
         stack.enter_context(device)
         path = _path(snap)
         mounted = stack.enter_context(
