@@ -53,6 +53,10 @@ class AnnouncedRead(Completion):
         self._since = since
         self._todo = [(offset, view)]  # who takes it out does it
 
+    @property
+    def collectable(self) -> bool:
+        return True
+
     def wait(self) -> None:
         if not self.done:
             self._collect()

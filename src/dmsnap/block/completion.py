@@ -20,6 +20,11 @@ class Completion:
 
     __slots__ = ("__weakref__", "_callbacks", "done", "error")
 
+    @property
+    def collectable(self) -> bool:
+        """Whether it is for those who wait to make it done: `wait` and `poll` do so without another thread."""
+        return False
+
     def __init__(self) -> None:
         self.done = False
         self.error: Exception | None = None

@@ -25,6 +25,10 @@ class _Joint(Completion):
         self._unfinished = [self]  # who takes it out finishes it
         self._watched = False
 
+    @property
+    def collectable(self) -> bool:
+        return all(part.collectable or part.done for part in self._parts)
+
     def wait(self) -> None:
         for part in self._parts:
             with contextlib.suppress(Exception):  # the first error is told below

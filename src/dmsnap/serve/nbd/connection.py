@@ -201,8 +201,7 @@ class _Session:
         self._worker.close()
         self._outbox.parts.clear()
         while self._holdings.pending:
-            self._poll_arrivals.poll()
-            self._arrivals.take()
+            self._wait_for_others()
             self._outbox.parts.clear()
         self._outbox.send()  # nothing, but memory is given back
         self._arrivals.close()
@@ -229,24 +228,37 @@ class _Session:
         self._reader.sent()
 
     def _wait(self) -> None:
-        """Until something that others do is done."""
-        self._poll_arrivals.poll()
-        self._arrivals.take()
+        """Until something that was to be done later is."""
+        self._wait_for_others()
         self._send()
+
+    def _wait_for_others(self) -> None:
+        if self._reader.collects:
+            self._reader.collect(wait=True)
+        else:
+            self._poll_arrivals.poll()
+        self._arrivals.take()
 
     def _receive(self, into: memoryview, until: float | None) -> int:
         """Waits for the client, and answers meanwhile what others have done; 0 where the client sends no more."""
         while self._holdings.pending:
             if not self._stream.has_read_ahead():
                 left = None if until is None else max(0.0, (until - monotonic()) * 1000)
-                ready = [number for number, _ in self._poll.poll(left)]
+                collects = self._reader.collects
+                ready = [number for number, _ in self._poll.poll(0 if collects else left)]
                 if self._arrivals.fileno() in ready:
                     self._arrivals.take()
                     self._send()
                 if self._stream.sock.fileno() not in ready:
-                    if not ready and until is not None:
+                    if not ready and until is not None and (not collects or left == 0):
                         raise ProtocolViolation("too slow")
+                    if collects:
+                        self._reader.collect(wait=True)
+                        self._send()
                     continue
+                if collects:
+                    self._reader.collect(wait=False)
+                    self._send()
             got = self._stream.receive_ready(into)
             if got is not None:
                 return got

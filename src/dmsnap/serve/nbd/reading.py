@@ -1,8 +1,13 @@
-"""Reads: the data of many goes straight between the headers of their replies, and out in one piece."""
+"""Reads: the data of many goes straight between the headers of their replies, and out in one piece.
+
+What is not at hand arrives later: by another thread, or, where it is for those who wait to collect it, by this one.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from dmsnap.block.completion import COMPLETED, Completion
@@ -60,10 +65,30 @@ class Reader:
         self._counters = counters
         self._kept: _Memory | None = None
         self._position = 0
+        self._to_collect: deque[tuple[Completion, Callable[[], None]]] = deque()
 
     def sent(self) -> None:
         """The outbox is empty: the memory may be used from its front again."""
         self._position = 0
+
+    @property
+    def collects(self) -> bool:
+        """Whether there are reads that `collect` must be called for."""
+        return bool(self._to_collect)
+
+    def collect(self, *, wait: bool) -> None:
+        """Answers the oldest of them, after waiting where that is asked for, and those behind that are at hand too."""
+        to_collect = self._to_collect
+        while to_collect:
+            completion, answer = to_collect[0]
+            if wait:
+                with suppress(Exception):  # the error is in the completion
+                    completion.wait()
+                wait = False
+            elif not completion.poll():
+                return
+            to_collect.popleft()
+            answer()
 
     def start(self, requests: Sequence[tuple[int, int, int]]) -> None:
         """Answers reads (cookie, offset, length), or has them answered later.
@@ -148,7 +173,7 @@ class Reader:
     ) -> None:
         """Answers what is done, and waits for the rest."""
         head = self._replies.data_head_bytes
-        later: list[tuple[Completion, Callable[[Completion], None]]] = []
+        later: list[tuple[Completion, Callable[[], None]]] = []
         for (cookie, offset, length), completion in zip(requests, completions, strict=True):
             reply = memory.view[position : position + head + length]
             position += head + length
@@ -156,11 +181,13 @@ class Reader:
                 self._answer(cookie, offset, reply, completion)
             else:
                 memory.left += 1
-                answer = partial(self._arrived, memory, cookie, offset, reply, completion)
-                later.append((completion, partial(_put, self._arrivals, answer)))
+                later.append((completion, partial(self._arrived, memory, cookie, offset, reply, completion)))
         self._holdings.pending += len(later)
-        for completion, callback in later:
-            completion.add_done_callback(callback)
+        for completion, answer in later:
+            if completion.collectable:
+                self._to_collect.append((completion, answer))
+            else:
+                completion.add_done_callback(partial(_put, self._arrivals, answer))
 
     def _arrived(self, memory: _Memory, cookie: int, offset: int, reply: memoryview, completion: Completion) -> None:
         self._holdings.pending -= 1
