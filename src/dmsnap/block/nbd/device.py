@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from errno import EROFS
 from functools import partial
 
 from dmsnap.block.completion import Completion
@@ -81,7 +82,7 @@ class NbdDevice(BlockDevice):
         self._flags = terms.flags
         if writable and self._can(ExportFlag.READ_ONLY):
             self.close()
-            raise cannot_open(self.name, "the server has it read-only", "open it to look, or serve it writable", 30)
+            raise cannot_open(self.name, "the server has it read-only", "open it to look, or serve it writable", EROFS)
         self.logical_block_size_bytes = max(SECTOR_BYTES, terms.minimum_block_bytes)
         self._size = terms.size_bytes & -self.logical_block_size_bytes
         self._most = terms.maximum_block_bytes
@@ -148,7 +149,7 @@ class NbdDevice(BlockDevice):
             if offset < ends and view:
                 super()._write_many(requests)
                 return
-            ends = offset + len(view)
+            ends = max(ends, offset + len(view))
         self._write(requests)
 
     def _write(self, requests: Sequence[WriteRequest], flags: int = 0) -> None:
