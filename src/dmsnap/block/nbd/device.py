@@ -54,9 +54,6 @@ class NbdDevice(BlockDevice):
         reconnect_seconds: For how long to try again when the connection is lost; 0 for not at all: then every request,
             under way or to come, fails with `IOFailed`.
 
-    Attributes:
-        zeroes_quickly: Whether the server promises that zeroing is faster than writing zeros (NBD's ``FAST_ZERO``).
-
     Raises:
         CannotOpen: No such address, server or export, or it is read-only and ``writable``; within 10 seconds.
     """
@@ -89,11 +86,15 @@ class NbdDevice(BlockDevice):
         self._contexts = bool(terms.contexts)
         self._extended = terms.extended
         self._unbroken = UNBROKEN_BYTES if terms.structured and self._can(ExportFlag.SEND_DF) else 0
-        self.zeroes_quickly = self._can(ExportFlag.SEND_WRITE_ZEROES) and self._can(ExportFlag.SEND_FAST_ZERO)
 
     @property
     def size_bytes(self) -> int:
         return self._size
+
+    @property
+    def zeroes_quickly(self) -> bool:
+        """Whether the server knows if zeroing is faster than writing zeros would be (NBD's ``FAST_ZERO``)."""
+        return self._can(ExportFlag.SEND_WRITE_ZEROES) and self._can(ExportFlag.SEND_FAST_ZERO)
 
     def _can(self, flag: ExportFlag) -> bool:
         return bool(self._flags & flag)
