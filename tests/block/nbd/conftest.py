@@ -97,6 +97,29 @@ def qemu_nbd(run_server: Start) -> Start:
     return lambda *arguments: run_server(program, "--persistent", "--shared=8", *arguments)
 
 
+@pytest.fixture
+def restarted(tmp_path: Path) -> Iterator[Callable[..., tuple[str, Callable[[], None]]]]:
+    """Starts nbdkit; returns its address, and what kills it without warning and starts it again."""
+    program = need_tool("nbdkit")
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+
+        def start(*arguments: str | Path) -> tuple[str, Callable[[], None]]:
+            listening.bind(str(tmp_path / "restarted"))
+            listening.listen()
+            command = (program, "--foreground", *arguments)
+            running = [stack.enter_context(activated(listening, *command))]
+
+            def again() -> None:
+                running[-1].kill()
+                running[-1].wait()
+                running.append(stack.enter_context(activated(listening, *command)))
+
+            return f"nbd+unix:///?socket={tmp_path / 'restarted'}", again
+
+        yield start
+
+
 class Peer:
     """The server's end of one connection, for a script."""
 

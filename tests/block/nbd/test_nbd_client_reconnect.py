@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from dmsnap.block.nbd.device import NbdDevice
 from dmsnap.block.nbd.failure import ConnectionLost, ProtocolViolation
 from dmsnap.block.nbd.wire import ChunkType, Command
 
+BLOCKS = 64
 READ_ONLY, WRITABLE = 0x03, 0x05  # the latter with flushes
 
 
@@ -124,6 +126,35 @@ def test_a_write_under_way_is_made_again(scripted) -> None:
         device.write_at(4096, bytes(8192))
     assert seen[:-1] == [(Command.WRITE, 4096, 8192)]
     assert seen[-1][0] == Command.DISC
+
+
+def test_a_server_is_killed_again_and_again_and_nothing_that_was_flushed_is_lost(restarted, tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(BLOCKS * 4096))
+    address, kill_and_start = restarted("--threads=8", "--filter=delay", "file", path, "rdelay=1ms", "wdelay=1ms")
+    content: dict[int, bytes] = {}
+    rounds, failed = 150, 0
+    with NbdDevice(address, writable=True, reconnect_seconds=20) as device:
+        for turn in range(rounds):
+            block = turn * 7 % BLOCKS
+            content[block] = bytes([turn]) * 4096
+            views = [memoryview(bytearray(4096)) for _ in range(32)]
+            reads = device.start_reads([(number * 4096, view) for number, view in enumerate(views)])
+            if turn % 30 == 29:
+                kill_and_start()
+            device.write_at(block * 4096, content[block])
+            for number, completion in enumerate(reads):
+                completion.wait()
+                if number != block:
+                    assert views[number] == content.get(number, bytes(4096))
+            try:
+                device.flush()
+            except IOFailed:
+                failed += 1
+                device.write_at(block * 4096, content[block])
+                device.flush()
+        assert device.failed_flushes == failed <= rounds // 30
+    assert all(path.read_bytes()[block * 4096 :][:4096] == data for block, data in content.items())
 
 
 def test_close_in_the_middle_of_reconnecting_comes_back(scripted) -> None:

@@ -74,7 +74,17 @@ def test_tcp(nbdkit, host: str) -> None:
         assert device.read_at(512, 512)[:8] == (512).to_bytes(8)
 
 
-@pytest.mark.parametrize("address", ["nbd://127.0.0.1:1/", "nbd+unix:///?socket=/nowhere/socket"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "nbd://127.0.0.1:1/",
+        "nbd+unix:///?socket=/nowhere/socket",
+        "nbd+unix:///?socket=" + "x" * 200,
+        f"nbd://{'x' * 70}.invalid/",
+        "nbd://a..b/",
+        "nbds://%F0%9F%92%BE/",
+    ],
+)
 def test_where_no_server_is(address: str) -> None:
     with pytest.raises(CannotOpen) as caught:
         NbdDevice(address)
@@ -102,6 +112,15 @@ def test_more_reads_than_may_be_under_way(nbdkit) -> None:
             completion.wait()
         assert all(view[:8] == offset.to_bytes(8) for offset, view in requests)
         assert all(view[-8:] == (offset + len(view) - 8).to_bytes(8) for offset, view in requests)
+
+
+def test_of_many_writes_the_last_of_those_that_overlap_stays(nbdkit) -> None:
+    with NbdDevice(nbdkit("memory", "1M"), writable=True) as device:
+        one, two = memoryview(b"1" * 8192), memoryview(b"2" * 512)
+        device.write_many([(0, one), (4096, two[:0]), (4608, two)])
+        assert device.read_at(0, 8192) == b"1" * 4608 + b"2" * 512 + b"1" * 3072
+        device.write_many([(4608, two), (4096, two[:0]), (0, one)])
+        assert device.read_at(0, 8192) == one
 
 
 def test_a_callback_may_start_the_next_read(nbdkit) -> None:

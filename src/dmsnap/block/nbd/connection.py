@@ -126,10 +126,11 @@ class Connection:
             return 0
         free = MOST_REQUESTS - len(self._pending)
         under_way = self._sent_bytes - self._reader.finished_bytes
-        for count, request in enumerate(requests):
-            if count >= free or (under_way and under_way + request.data_bytes > MOST_BYTES):
+        for count in range(len(requests)):  # not an iterator: a callback may add to the backlog meanwhile
+            data_bytes = requests[count].data_bytes
+            if count >= free or (under_way and under_way + data_bytes > MOST_BYTES):
                 return count
-            under_way += request.data_bytes
+            under_way += data_bytes
         return len(requests)
 
     def _send(self, requests: Sequence[Request]) -> None:
@@ -174,9 +175,12 @@ class Connection:
             self._room.clear()
             if self._closing and not self._backlog:
                 return
-            with self._sending:
+            with suppress(Exception), self._sending:  # the connection is given up then, which the other thread sees to
                 while self._backlog and (fit := self._fitting(self._backlog)):
-                    self._send([self._backlog.popleft() for _ in range(fit)])
+                    self._send([self._backlog[number] for number in range(fit)])
+                    for _ in range(fit):  # only now, so that there is no moment at which they seem to be finished
+                        self._backlog.popleft()
+            self._settle()
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -197,8 +201,7 @@ class Connection:
                 self._reader.receive()
                 if self._backlog and self._half_empty():
                     self._room.set()
-                if self._closing and not self._pending and not self._backlog:
-                    self._quiet.set()
+                self._settle()
         except Broken as error:
             what = f"{self._name}: the server breaks the NBD protocol: it sent {error}"
             return ProtocolViolation(what, hint="see what runs there", device=self._name)
@@ -208,13 +211,21 @@ class Connection:
             what = "it hung up" if isinstance(error, EOFError) else str(error.strerror or error).lower()
             return ConnectionLost(f"{self._name}: lost the server: {what}", hint="see its log", device=self._name)
 
+    def _settle(self) -> None:
+        """Lets who closes the connection know that nothing is under way any more."""
+        if self._closing and not self._pending and not self._backlog:
+            self._quiet.set()
+
     def _half_empty(self) -> bool:
         under_way = self._sent_bytes - self._reader.finished_bytes
         return 2 * len(self._pending) <= MOST_REQUESTS and 2 * under_way <= MOST_BYTES
 
     def _check_time(self) -> None:
         """Raises when the oldest request has waited for too long."""
-        oldest = next(iter(list(self._pending.values())), None)  # a copy: others add to it meanwhile
+        try:
+            oldest = next(iter(self._pending.values()), None)
+        except RuntimeError:  # another thread adds to them; there is a next time
+            return
         if oldest is not None and 0 < oldest.gives_up < monotonic():
             raise ConnectionLost(
                 f"{self._name}: the server did not answer within {self._timeout:g} s",
@@ -296,7 +307,9 @@ class Connection:
     def close(self) -> None:
         """Waits for what was started, takes leave and ends the threads."""
         self._closing = True
-        if self._pending or self._backlog:
+        with self._sending:
+            idle = not self._pending and not self._backlog
+        if not idle:
             self._quiet.wait()
         with self._sending:
             channel = self._channel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from errno import EROFS
 from functools import partial
 
 from dmsnap.block.completion import Completion
@@ -53,9 +54,6 @@ class NbdDevice(BlockDevice):
         reconnect_seconds: For how long to try again when the connection is lost; 0 for not at all: then every request,
             under way or to come, fails with `IOFailed`.
 
-    Attributes:
-        zeroes_quickly: Whether the server promises that zeroing is faster than writing zeros (NBD's ``FAST_ZERO``).
-
     Raises:
         CannotOpen: No such address, server or export, or it is read-only and ``writable``; within 10 seconds.
     """
@@ -81,18 +79,22 @@ class NbdDevice(BlockDevice):
         self._flags = terms.flags
         if writable and self._can(ExportFlag.READ_ONLY):
             self.close()
-            raise cannot_open(self.name, "the server has it read-only", "open it to look, or serve it writable", 30)
+            raise cannot_open(self.name, "the server has it read-only", "open it to look, or serve it writable", EROFS)
         self.logical_block_size_bytes = max(SECTOR_BYTES, terms.minimum_block_bytes)
         self._size = terms.size_bytes & -self.logical_block_size_bytes
         self._most = terms.maximum_block_bytes
         self._contexts = bool(terms.contexts)
         self._extended = terms.extended
         self._unbroken = UNBROKEN_BYTES if terms.structured and self._can(ExportFlag.SEND_DF) else 0
-        self.zeroes_quickly = self._can(ExportFlag.SEND_WRITE_ZEROES) and self._can(ExportFlag.SEND_FAST_ZERO)
 
     @property
     def size_bytes(self) -> int:
         return self._size
+
+    @property
+    def zeroes_quickly(self) -> bool:
+        """Whether the server knows if zeroing is faster than writing zeros would be (NBD's ``FAST_ZERO``)."""
+        return self._can(ExportFlag.SEND_WRITE_ZEROES) and self._can(ExportFlag.SEND_FAST_ZERO)
 
     def _can(self, flag: ExportFlag) -> bool:
         return bool(self._flags & flag)
@@ -148,7 +150,7 @@ class NbdDevice(BlockDevice):
             if offset < ends and view:
                 super()._write_many(requests)
                 return
-            ends = offset + len(view)
+            ends = max(ends, offset + len(view))
         self._write(requests)
 
     def _write(self, requests: Sequence[WriteRequest], flags: int = 0) -> None:

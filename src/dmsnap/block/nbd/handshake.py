@@ -108,6 +108,8 @@ def open_export(address: NbdAddress, seconds: float) -> tuple[Channel, Terms]:
         raise
     except OSError as error:
         raise _unreachable(address, error, seconds) from error
+    except ValueError as error:  # a name that cannot be one
+        raise cannot_open(address.uri, f"the machine's name cannot be one: {error}", "check the address") from error
     return handshake.channel, terms
 
 
@@ -275,7 +277,10 @@ class _Handshake:
         view = memoryview(data)
         while view:
             self._limit()
-            got = self.channel.receive_into(view)
+            try:
+                got = self.channel.receive_into(view)
+            except BlockingIOError:  # encrypted, and not complete yet
+                continue
             if not got:
                 raise ConnectionResetError("the server hung up")
             view = view[got:]

@@ -63,15 +63,21 @@ class TlsChannel:
 
     def receive_into(self, view: memoryview) -> int:
         """See `Channel`."""
-        while True:
-            with self._lock:
-                try:
-                    return self._tls.read(len(view), view)  # type: ignore[arg-type, return-value]  # typeshed: bytearray
-                except ssl.SSLWantReadError:
-                    pass
-                except ssl.SSLZeroReturnError:
-                    return 0
+        if (got := self._read(view)) is None:
             if not self._receive_encrypted():
+                return 0
+            if (got := self._read(view)) is None:  # less than a record, or nothing but new keys: look at the clock
+                raise BlockingIOError
+        return got
+
+    def _read(self, view: memoryview) -> int | None:
+        """What is decrypted already: how many bytes, 0 at the end, None if there is nothing."""
+        with self._lock:
+            try:
+                return self._tls.read(len(view), view)  # type: ignore[arg-type, return-value]  # typeshed: bytearray
+            except ssl.SSLWantReadError:
+                return None
+            except ssl.SSLZeroReturnError:
                 return 0
 
     def send(self, parts: Sequence[bytes | memoryview]) -> None:
@@ -119,6 +125,7 @@ def tls_context(address: NbdAddress) -> ssl.SSLContext:
         CannotOpen: The certificates cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # so that sending never has to receive
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not address.tls_verify:
         context.check_hostname = False
