@@ -151,7 +151,7 @@ class _Session:
         replies = SimpleReplies()
         if agreement.structured:
             replies = ExtendedReplies() if agreement.extended else StructuredReplies()
-        self._holdings = Holdings(rules.budget)
+        self._holdings = Holdings(rules.budget, self._wait)
         self._outbox = Outbox(stream, self._holdings)
         self._arrivals = Arrivals()
         shared = (replies, self._outbox, self._arrivals, self._holdings, counters)
