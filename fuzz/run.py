@@ -18,8 +18,8 @@ from seeds import LARGEST_SEED_BYTES, write_seeds
 HERE = Path(__file__).resolve().parent
 FOUND = HERE / "found"
 CORPUS = HERE / "corpus"
-TARGETS = {"store": True, "snapshot": True, "table": False, "text": False}
-"""The targets; whether their inputs are stores."""
+TARGETS = {"store": "stores", "snapshot": "stores", "table": "texts", "text": "texts", "nbd": "nbd"}
+"""The targets, and what their inputs are; see `seeds`."""
 
 INPUT_SECONDS = 10
 MEMORY_MIB = 1024
@@ -45,7 +45,7 @@ def fuzz(target: str, seconds: int, seed: int) -> bool:
     corpus, seeds = CORPUS / target, CORPUS / f"{target}-seeds"
     corpus.mkdir(parents=True, exist_ok=True)
     FOUND.mkdir(exist_ok=True)
-    write_seeds(seeds, of_stores=TARGETS[target])
+    write_seeds(seeds, TARGETS[target])
     program = HERE / f"{target}_target.py"
     command = [
         *(sys.executable, str(program), str(corpus), str(seeds)),

@@ -1,10 +1,12 @@
-"""Where fuzzing starts: the named damaged stores, sound stores, and some status words."""
+"""Where fuzzing starts: damaged and sound stores, some status words, and what clients of NBD say."""
 
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
+from dmsnap.block.nbd import wire
 from dmsnap.testing.damage import DAMAGES, sound_store
 from dmsnap.testing.store_builder import build_store
 
@@ -12,10 +14,10 @@ LARGEST_SEED_BYTES = 1 << 17
 TEXTS = ("9472/32768 48", "0/0 0", "1/2", "Invalid", "Merge failed", "1.5G", "2048s", "a path\\ with blanks", "$(x)'\"")
 
 
-def write_seeds(folder: Path, *, of_stores: bool) -> None:
-    """Writes the first inputs of a target into ``folder``."""
+def write_seeds(folder: Path, kind: str) -> None:
+    """Writes the first inputs of a target into ``folder``; ``kind`` is "stores", "texts" or "nbd"."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (store_seeds() if of_stores else text_seeds()).items():
+    for name, content in {"stores": store_seeds, "texts": text_seeds, "nbd": nbd_seeds}[kind]().items():
         (folder / name).write_bytes(content)
 
 
@@ -35,3 +37,32 @@ def store_seeds() -> dict[str, bytes]:
 def text_seeds() -> dict[str, bytes]:
     """Texts behind the number that the target takes first."""
     return {f"text-{number}": bytes(8) + b"\x01" + text.encode() for number, text in enumerate(TEXTS)}
+
+
+def nbd_seeds() -> dict[str, bytes]:
+    """Whole conversations, behind the byte that says how they are split, without TLS and with it."""
+
+    def option(number: int, data: bytes = b"") -> bytes:
+        return wire.OPTION.pack(wire.OPTION_MAGIC, number, len(data)) + data
+
+    def request(kind: int, length: int = 512, data: bytes = b"", flags: int = 0) -> bytes:
+        return wire.REQUEST.pack(wire.REQUEST_MAGIC, flags, kind, kind, 4096, len(data) or length) + data
+
+    def extended(kind: int, length: int = 512, data: bytes = b"") -> bytes:
+        head = wire.EXTENDED_REQUEST_MAGIC, 32 if data else 0, kind, kind, 4096, len(data) or length
+        return wire.EXTENDED_REQUEST.pack(*head) + data
+
+    name = struct.pack(">L", 4) + b"disk"
+    go, contexts = name + struct.pack(">HHH", 2, 1, 3), name + struct.pack(">LL", 1, 15) + b"base:allocation"
+    begin, data = wire.CLIENT_FLAGS.pack(3), bytes(512)
+    requests = request(0) + request(1, data=data) + request(1, data=data, flags=1) + b"".join(map(request, range(3, 8)))
+    status = extended(7, data=struct.pack(">QL", 512, 1))
+    conversations = {
+        "list": option(3) + option(9, contexts) + option(99, b"x") + option(6, go) + option(2),
+        "simple": option(7, go) + requests + request(2),
+        "old": option(1, b"disk") + requests,
+        "structured": option(8) + option(10, contexts) + option(7, go) + requests + request(0, flags=4),
+        "extended": option(11) + option(10, contexts) + option(7, go) + extended(0) + extended(1, data=data) + status,
+        "tls": option(8) + option(5),
+    }
+    return {f"{key}-{how}": bytes([how]) + begin + said for key, said in conversations.items() for how in (0, 1, 100)}

@@ -96,7 +96,6 @@ class Connection:
         stream, handshake = self._shake_hands(until)
         if handshake.agreement is None or self.stopping:
             return
-        self._agreed()
         stream.set_send_seconds(self._rules.send_seconds)
         session = _Session(self, stream, self._rules, handshake.agreement)
         try:
@@ -118,7 +117,10 @@ class Connection:
             got = stream.receive(view, until - monotonic())
             if not got:
                 return stream, handshake
-            if answer := handshake.receive(view[:got]):
+            answer = handshake.receive(view[:got])
+            if handshake.phase is Phase.AGREED:
+                self._agreed()  # before the client knows, so that it counts as served from then on
+            if answer:
                 stream.send((answer,))
             if handshake.phase is Phase.TLS and rules.tls is not None:
                 stream = TlsStream(plain, rules.tls.context)
@@ -149,7 +151,7 @@ class _Session:
         replies = SimpleReplies()
         if agreement.structured:
             replies = ExtendedReplies() if agreement.extended else StructuredReplies()
-        self._holdings = Holdings(rules.budget)
+        self._holdings = Holdings(rules.budget, self._wait)
         self._outbox = Outbox(stream, self._holdings)
         self._arrivals = Arrivals()
         shared = (replies, self._outbox, self._arrivals, self._holdings, counters)

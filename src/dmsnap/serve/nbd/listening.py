@@ -13,7 +13,7 @@ from dmsnap.errors import DmsnapError
 
 __all__ = ["CannotListen", "Listener"]
 
-BACKLOG = 128
+BACKLOG = 1024
 _IN_USE = "another server listens there"
 
 

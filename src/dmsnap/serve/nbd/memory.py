@@ -32,6 +32,14 @@ class Budget:
                     raise MemoryError("no memory for requests is left")
             self._left -= size
 
+    def try_take(self, size: int, *, anyway: bool = False) -> bool:
+        """Takes ``size`` bytes if they are free, or ``anyway``; returns whether it did."""
+        with self._changed:
+            if self._left < size and not anyway:
+                return False
+            self._left -= size
+            return True
+
     def give(self, size: int) -> None:
         """Gives back."""
         with self._changed:

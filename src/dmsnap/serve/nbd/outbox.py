@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dmsnap.serve.nbd.memory import Budget
 from dmsnap.serve.nbd.stream import PlainStream, TlsStream
 
@@ -20,24 +22,39 @@ class Holdings:
 
     Args:
         budget: Of all connections.
+        wait: Waits until something pending is done, and answers it.
 
     Attributes:
         pending: Requests that are not answered.
         held_bytes: Their memory.
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, wait: Callable[[], None]) -> None:
+        self.wait = wait
         self.pending = 0
         self.held_bytes = 0
         self._budget = budget
 
     def hold(self, size: int) -> None:
-        """Accounts for memory.
+        """Accounts for memory, when so much may be held; meanwhile, what others finished is answered.
+
+        Errors as `Outbox.send`, and:
 
         Raises:
-            MemoryError: There is none.
+            MemoryError: Other connections hold everything.
         """
-        self._budget.take(size, MEMORY_SECONDS)
+        while self.crowded:
+            self.wait()
+        while not self._budget.try_take(size):
+            if not self.pending:
+                self._budget.take(size, MEMORY_SECONDS)
+                break
+            self.wait()
+        self.held_bytes += size
+
+    def hold_anyway(self, size: int) -> None:
+        """Accounts for memory that is held already."""
+        self._budget.try_take(size, anyway=True)
         self.held_bytes += size
 
     def give(self, size: int) -> None:

@@ -155,7 +155,7 @@ class Reader:
             if memory is self._kept:  # others write into it for some time: it is theirs now
                 self._kept = None
                 memory.held = True
-                self._holdings.hold(len(memory.data))
+                self._holdings.hold_anyway(len(memory.data))
         elif memory.held:
             self._outbox.give_when_sent(len(memory.data))
 

@@ -124,7 +124,7 @@ class RequestParser:
         self._extended = agreement.extended
         self._head = wire.EXTENDED_REQUEST if agreement.extended else wire.REQUEST
         self._magic = wire.EXTENDED_REQUEST_MAGIC if agreement.extended else wire.REQUEST_MAGIC
-        self._flags = dict(_FLAGS)
+        self._flags = {kind: int(flags) for kind, flags in _FLAGS.items()}  # ~ of an enum leaves unknown bits out
         if not agreement.structured:
             self._flags[Command.READ] = int(CommandFlag.FUA)
         self._status_payload = bool(agreement.flags & ExportFlag.BLOCK_STATUS_PAYLOAD)

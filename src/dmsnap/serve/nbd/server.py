@@ -97,7 +97,7 @@ class Server:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begins to accept clients, in a thread; returns at once."""
+        """Begins to accept clients where it listens by now, in a thread; returns at once."""
         if self._acceptor is None:
             self._acceptor = threading.Thread(target=self._accept_all, name="nbd-accept", daemon=True)
             self._acceptor.start()

@@ -1,0 +1,197 @@
+"""Clients that mean harm: they get nowhere, and others are served meanwhile."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+import threading
+import time
+
+import pytest
+from raw_nbd import RawClient, connect, go, option
+
+from dmsnap.block.memory import MemoryDevice
+from dmsnap.block.nbd import wire
+from dmsnap.block.nbd.wire import Command, Option
+from dmsnap.block.wrap import Wrapper
+from dmsnap.serve.nbd import Export
+from dmsnap.serve.nbd.outbox import MOST_HELD_BYTES
+
+SIZE = 1 << 20
+
+
+def disk(size: int = SIZE) -> Export:
+    return Export("", MemoryDevice(size))
+
+
+def works(server) -> bool:
+    with RawClient(server).enter() as client:
+        return client.call(Command.READ, 0, 512).data == bytes(512)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_garbage_is_cut_off_in_every_phase(serve, seed: int) -> None:
+    server, rng = serve(disk()), random.Random(seed)
+    garbage = rng.randbytes(rng.randrange(64, 5000))
+    handshaking = RawClient(server, greet=False)
+    assert handshaking.take(18)
+    if seed % 2:
+        handshaking.sock.sendall(wire.CLIENT_FLAGS.pack(3))
+    serving = RawClient(server).enter()
+    for client in (handshaking, serving):
+        client.sock.sendall(garbage)
+        assert client.ended()
+    assert works(server)
+    assert server.counters.violations == 2
+
+
+def test_silence_in_the_handshake_has_a_limit(serve) -> None:
+    server = serve(disk(), handshake_seconds=0.2)
+    silent = RawClient(server)
+    half = RawClient(server)
+    half.sock.sendall(option(Option.GO, go())[:-1])
+    assert silent.ended()
+    assert half.ended()
+
+
+def test_drops_of_a_handshake_do_not_make_its_time_longer(serve) -> None:
+    server = serve(disk(), handshake_seconds=0.3)
+    client = RawClient(server)
+    begun = time.monotonic()
+    with pytest.raises(OSError, match=r"Broken pipe|reset"):  # noqa: PT012
+        for octet in option(Option.GO, bytes(60000)):
+            client.sock.sendall(bytes([octet]))
+            time.sleep(0.01)
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("length", [512, 1 << 20])
+def test_silence_in_a_request_has_a_limit_and_between_requests_has_none(serve, length: int) -> None:
+    server = serve(disk(), request_seconds=0.2)
+    idle = RawClient(server).enter()
+    half = RawClient(server).enter()
+    payload = RawClient(server).enter()
+    half.sock.sendall(half.request(Command.READ, 0, 512)[:20])
+    payload.sock.sendall(payload.request(Command.WRITE, 0, data=bytes(length))[:100])
+    assert half.ended()
+    if length == 512:
+        assert payload.ended()
+    assert idle.call(Command.READ, 0, 512).data == bytes(512)
+
+
+def test_who_never_reads_is_cut_off_and_holds_up_nobody(serve) -> None:
+    server = serve(disk(), send_seconds=0.3)
+    greedy = RawClient(server).enter()
+    packet = greedy.request(Command.READ, 0, SIZE) * 64
+    with pytest.raises(OSError, match=r"Broken pipe|reset"):  # noqa: PT012
+        while True:
+            greedy.sock.sendall(packet)
+            assert works(server)
+    assert server.counters.violations == 1
+
+
+class Never(Wrapper):
+    """Reads never finish until they are let go."""
+
+    def __init__(self, device: MemoryDevice) -> None:
+        super().__init__(device)
+        self.pending: list = []
+        self.bytes = 0
+
+    def _start_reads(self, requests):
+        from dmsnap.block.completion import Completion
+
+        completions = [Completion() for _ in requests]
+        self.pending += completions
+        self.bytes += sum(len(view) for _, view in requests)
+        return completions
+
+
+def test_requests_in_flight_are_bounded(serve) -> None:
+    device = Never(MemoryDevice(8 * SIZE))
+    server = serve(Export("", device))
+    greedy = RawClient(server).enter()
+    count = 4 * MOST_HELD_BYTES // (8 * SIZE)
+    sender = threading.Thread(target=greedy.sock.sendall, args=(greedy.request(Command.READ, 0, 8 * SIZE) * count,))
+    sender.start()
+    done = 0
+    while done < count:
+        while not device.pending:
+            time.sleep(0.001)
+        assert len(device.pending) * 8 * SIZE <= MOST_HELD_BYTES + 8 * SIZE
+        device.pending.pop().finish()
+        assert len(greedy.reply().data) == 8 * SIZE
+        done += 1
+    sender.join()
+
+
+def test_memory_of_all_is_bounded(serve, monkeypatch) -> None:
+    monkeypatch.setattr("dmsnap.serve.nbd.outbox.MEMORY_SECONDS", 0.05)
+    server = serve(disk(4 * SIZE), memory_bytes=SIZE)
+    client = RawClient(server).enter()
+    assert client.call(Command.READ, 0, 2 * SIZE).error == wire.NbdError.ENOMEM
+    assert client.call(Command.WRITE, 0, data=bytes(2 * SIZE)).error == wire.NbdError.ENOMEM
+    assert client.call(Command.READ, 0, 4096).data == bytes(4096)
+    assert client.call(Command.WRITE, 0, data=bytes(4096)).error == 0
+
+
+def test_who_shakes_hands_longest_gives_way_when_all_places_are_taken(serve) -> None:
+    server = serve(disk(), max_connections=3)
+    served = RawClient(server).enter()
+    oldest, newer = RawClient(server), RawClient(server)
+    assert works(server)
+    assert oldest.ended()
+    while server.counters.connections > 2:
+        time.sleep(0.001)
+    again = RawClient(server).enter()
+    newer.enter()
+    late = connect(server.addresses[0])
+    assert late.recv(1) == b""  # all are served: no place for another
+    late.close()
+    assert all(client.call(Command.READ, 0, 512).data == bytes(512) for client in (served, again, newer))
+    assert server.counters.turned_away == 2
+
+
+def test_ten_thousand_connections(serve) -> None:
+    server = serve(disk(), max_connections=64)
+    served = RawClient(server).enter()
+    opened: list[socket.socket] = []
+    for number in range(10_000):
+        opened.append(connect(server.addresses[0]))
+        if len(opened) > 200:
+            opened.pop(0).close()
+        if number % 1000 == 0:
+            assert served.call(Command.READ, 0, 512).data == bytes(512)
+    assert works(server)
+    assert server.counters.connections <= 64
+    for sock in opened:
+        sock.close()
+
+
+def test_lies_about_lengths_cost_nothing(serve) -> None:
+    server = serve(disk())
+    for lie in (
+        wire.OPTION.pack(wire.OPTION_MAGIC, Option.GO, (1 << 32) - 1),
+        wire.OPTION.pack(wire.OPTION_MAGIC, Option.EXPORT_NAME, 1 << 30),
+    ):
+        client = RawClient(server)
+        client.sock.sendall(lie)
+        assert client.ended()
+    client = RawClient(server).enter()
+    client.sock.sendall(struct.pack(">LHHQQL", wire.REQUEST_MAGIC, 0, Command.WRITE, 1, 0, (1 << 32) - 1))
+    assert client.ended()
+    assert works(server)
+
+
+def test_gone_with_work_in_flight(serve) -> None:
+    device = Never(MemoryDevice(SIZE))
+    server = serve(Export("", device))
+    with RawClient(server).enter() as client:
+        client.send(Command.READ, 0, 4096)
+        client.send(Command.WRITE_ZEROES, 0, SIZE)
+        assert client.reply().error == 0
+    while not device.pending:
+        time.sleep(0.001)
+    device.pending.pop().finish()
+    assert server.wait_for_last_client(20)
