@@ -1,0 +1,188 @@
+"""Reads: the data of many goes straight between the headers of their replies, and out in one piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from dmsnap.block.completion import COMPLETED, Completion
+from dmsnap.block.contract import BlockDevice, ReadRequest
+from dmsnap.serve.nbd.arrivals import Arrivals
+from dmsnap.serve.nbd.counters import Counters
+from dmsnap.serve.nbd.failures import told
+from dmsnap.serve.nbd.outbox import Holdings, Outbox
+from dmsnap.serve.nbd.replies import Replies
+
+__all__ = ["Reader"]
+
+REPLY_BYTES = 1 << 20
+"""Of the memory that is used over and over. More would not stay in the processor's cache between read and send."""
+
+
+class _Memory:
+    """Memory for some replies; `left` reads are still writing into it."""
+
+    __slots__ = ("data", "held", "left", "view")
+
+    def __init__(self, size: int, *, held: bool) -> None:
+        self.data = bytearray(size)
+        self.view = memoryview(self.data)
+        self.held = held
+        self.left = 0
+
+
+class Reader:
+    """Starts reads for one connection; its replies go to the outbox, now or as they arrive.
+
+    Args:
+        device: To read.
+        replies: The form that was agreed on.
+        outbox: Where complete replies go.
+        arrivals: Where other threads put what finished later.
+        holdings: Accounts for memory that is not used again.
+        counters: Of the connection.
+    """
+
+    def __init__(
+        self,
+        device: BlockDevice,
+        replies: Replies,
+        outbox: Outbox,
+        arrivals: Arrivals,
+        holdings: Holdings,
+        counters: Counters,
+    ) -> None:
+        self._device = device
+        self._replies = replies
+        self._outbox = outbox
+        self._arrivals = arrivals
+        self._holdings = holdings
+        self._counters = counters
+        self._kept: _Memory | None = None
+        self._position = 0
+
+    def sent(self) -> None:
+        """The outbox is empty: the memory may be used from its front again."""
+        self._position = 0
+
+    def start(self, requests: Sequence[tuple[int, int, int]]) -> None:
+        """Answers reads (cookie, offset, length), or has them answered later.
+
+        Errors as `Outbox.send`: where the memory is full, what is complete is sent.
+        """
+        head, data_head = self._replies.data_head_bytes, self._replies.data_head
+        done, count = 0, len(requests)
+        while done < count:
+            try:
+                memory = self._memory(requests, done)
+            except MemoryError as error:
+                self._fail(requests[done:], error)
+                return
+            data, view, capacity = memory.data, memory.view, len(memory.data)
+            position = first = self._position if memory is self._kept else 0
+            wanted: list[ReadRequest] = []
+            add = wanted.append
+            for cookie, offset, length in requests[done:] if done else requests:
+                end = position + head + length
+                if end > capacity:
+                    break
+                data_head(data, position, cookie, offset, length)
+                add((offset, view[position + head : end]))
+                position = end
+            part = requests if len(wanted) == count else requests[done : done + len(wanted)]
+            done += len(wanted)
+            if memory is self._kept:
+                self._position = position
+            self._issue(memory, part, wanted, first, position)
+            if done < count:
+                self._outbox.send()
+                self._position = 0
+
+    def _memory(self, requests: Sequence[tuple[int, int, int]], done: int) -> _Memory:
+        """Memory for the next request at least."""
+        head = self._replies.data_head_bytes
+        needed = head + requests[done][2]
+        if self._kept is None and not self._holdings.pending:
+            self._kept, self._position = _Memory(REPLY_BYTES, held=False), 0
+        if self._kept is not None and needed <= REPLY_BYTES:
+            if self._position + needed > REPLY_BYTES:
+                self._outbox.send()
+                self._position = 0
+            return self._kept
+        for _, _, length in requests[done + 1 :]:
+            if needed + head + length > REPLY_BYTES:
+                break
+            needed += head + length
+        self._holdings.hold(needed)
+        return _Memory(needed, held=True)
+
+    def _issue(
+        self, memory: _Memory, requests: Sequence[tuple[int, int, int]], wanted: list[ReadRequest], first: int, end: int
+    ) -> None:
+        completions = self._started(wanted)
+        if completions.count(COMPLETED) == len(completions):
+            self._outbox.parts.append(memory.view[first:end])
+            self._counters.reads += len(wanted)
+            self._counters.bytes_read += end - first - len(wanted) * self._replies.data_head_bytes
+        else:
+            self._sort_out(memory, requests, completions, first)
+        if memory.left:
+            if memory is self._kept:  # others write into it for some time: it is theirs now
+                self._kept = None
+                memory.held = True
+                self._holdings.hold(len(memory.data))
+        elif memory.held:
+            self._outbox.give_when_sent(len(memory.data))
+
+    def _started(self, wanted: list[ReadRequest]) -> list[Completion]:
+        try:
+            return self._device.start_reads(wanted)
+        except Exception as error:  # noqa: BLE001 - `told` raises it again, unless it is the device's answer
+            told(error)
+            if len(wanted) == 1:
+                return [Completion.failed(error)]
+            return [self._started([one])[0] for one in wanted]  # which one was it?
+
+    def _sort_out(
+        self, memory: _Memory, requests: Sequence[tuple[int, int, int]], completions: list[Completion], position: int
+    ) -> None:
+        """Answers what is done, and waits for the rest."""
+        head = self._replies.data_head_bytes
+        later: list[tuple[Completion, Callable[[Completion], None]]] = []
+        for (cookie, offset, length), completion in zip(requests, completions, strict=True):
+            reply = memory.view[position : position + head + length]
+            position += head + length
+            if completion.done:
+                self._answer(cookie, offset, reply, completion)
+            else:
+                memory.left += 1
+                answer = partial(self._arrived, memory, cookie, offset, reply, completion)
+                later.append((completion, partial(_put, self._arrivals, answer)))
+        self._holdings.pending += len(later)
+        for completion, callback in later:
+            completion.add_done_callback(callback)
+
+    def _arrived(self, memory: _Memory, cookie: int, offset: int, reply: memoryview, completion: Completion) -> None:
+        self._holdings.pending -= 1
+        memory.left -= 1
+        if not memory.left:
+            self._outbox.give_when_sent(len(memory.data))
+        self._answer(cookie, offset, reply, completion)
+
+    def _answer(self, cookie: int, offset: int, reply: memoryview, completion: Completion) -> None:
+        if completion.error is not None:
+            self._outbox.parts.append(self._replies.failed(cookie, offset, *told(completion.error)))
+            self._counters.errors += 1
+        else:
+            self._outbox.parts.append(reply)
+            self._counters.reads += 1
+            self._counters.bytes_read += len(reply) - self._replies.data_head_bytes
+
+    def _fail(self, requests: Sequence[tuple[int, int, int]], error: Exception) -> None:
+        for cookie, offset, _ in requests:
+            self._outbox.parts.append(self._replies.failed(cookie, offset, *told(error)))
+        self._counters.errors += len(requests)
+
+
+def _put(arrivals: Arrivals, answer: Callable[[], None], _: Completion) -> None:
+    arrivals.put(answer)
