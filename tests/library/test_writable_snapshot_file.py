@@ -218,11 +218,20 @@ def test_a_full_store_fails_the_write_and_keeps_what_is_there(tmp_path: Path) ->
 def test_a_full_store_loses_the_snapshot_where_that_is_wanted(tmp_path: Path) -> None:
     dmsnap.create(tmp_path / "small.cow", 6 * CHUNK, CHUNK)
     with (
-        dmsnap.open_snapshot(tmp_path / "small.cow", MemoryDevice(64 * CHUNK), "r+", overflow=False) as snapshot,
+        dmsnap.open_snapshot(tmp_path / "small.cow", MemoryDevice(64 * CHUNK), "r+", full="invalidate") as snapshot,
         pytest.raises(OSError, match="invalid"),
     ):
         snapshot.write(b"n" * 5 * CHUNK)
     assert dmsnap.status(tmp_path / "small.cow") == "Invalid"
+
+
+def test_a_full_store_refuses_and_goes_on_where_that_is_wanted(tmp_path: Path) -> None:
+    dmsnap.create(tmp_path / "small.cow", 6 * CHUNK, CHUNK)
+    with dmsnap.open_snapshot(tmp_path / "small.cow", MemoryDevice(64 * CHUNK), "r+", full="enospc") as snapshot:
+        with pytest.raises(OSError, match="full"):
+            snapshot.write(b"n" * 5 * CHUNK)
+        snapshot.write_at(9 * CHUNK, b"k" * CHUNK)
+    assert dmsnap.status(tmp_path / "small.cow") == "24/48 16"
 
 
 @pytest.mark.parametrize("spare", [False, True])

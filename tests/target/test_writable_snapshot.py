@@ -1,9 +1,7 @@
 """Writing to a snapshot: what goes where, and what its store keeps of it."""
 
-import random
-
 import pytest
-from writing_devices import loaded_again, make_store
+from writing_devices import CHUNK, NEW, OLD, SIZE, Scene, loaded_again, make_store
 
 from dmsnap.block import IOFailed, MemoryDevice, ReadOnlyDevice
 from dmsnap.block.wrap import LogDevice, ReadOnlyWrapper
@@ -11,29 +9,6 @@ from dmsnap.store import open_store
 from dmsnap.store.writable import PersistentStore
 from dmsnap.target.snapshot import DamagedException, SnapshotInvalid
 from dmsnap.target.writable_snapshot import SnapshotOverflowed, WritableSnapshot
-
-CHUNK = 4096
-SIZE = 32 * CHUNK
-OLD = random.Random(3).randbytes(SIZE)
-NEW = random.Random(4).randbytes(SIZE)
-
-
-class Scene:
-    """A snapshot on devices that note what is asked of them."""
-
-    def __init__(self, cow_chunks: int = 60, kind: str = "P", cow: MemoryDevice | None = None, **options) -> None:
-        self.disk = LogDevice(ReadOnlyWrapper(MemoryDevice(OLD, name="origin")))
-        self.medium = cow or MemoryDevice(cow_chunks * CHUNK, name="cow")
-        self.cow = LogDevice(self.medium)
-        self.snapshot = WritableSnapshot(self.disk, make_store(self.cow, kind), **options)
-        self.cow.events.clear()
-
-    def asked(self) -> list[tuple]:
-        """What was asked since the last call, of each device."""
-        events = [("origin", *event) for event in self.disk.events] + [("cow", *event) for event in self.cow.events]
-        self.disk.events.clear()
-        self.cow.events.clear()
-        return events
 
 
 def test_a_whole_chunk_is_written_without_a_look_at_the_origin():

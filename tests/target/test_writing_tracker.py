@@ -3,6 +3,7 @@
 import pytest
 from writing_devices import Background
 
+from dmsnap.block import Completion
 from dmsnap.target.tracking import ChunkTracker
 from dmsnap.testing.device_contract import in_threads
 
@@ -35,3 +36,24 @@ def test_no_end_is_missed():
 
     in_threads(4, work)
     assert not tracker._under_way
+
+
+def test_who_changed_something_collects_the_reads_that_began_before():
+    tracker = ChunkTracker()
+    read, other = Completion(), Completion()
+    tracker.started(3, 6, read)
+    tracker.started(6, 9, other)
+    wait = Background(tracker.wait_for, 5, 6)
+    assert wait.running
+    read.finish()
+    wait.result()
+    assert not other.done
+
+
+def test_reads_that_are_over_are_forgotten():
+    tracker = ChunkTracker()
+    for _ in range(1000):
+        read = Completion()
+        tracker.started(0, 1, read)
+        read.finish()
+    assert len(tracker._started) <= 64

@@ -1,9 +1,11 @@
 """Snapshots, origins and merges on memory, and devices that hold up a test's I/O where it says."""
 
+import random
 import threading
 from collections.abc import Callable
 
 from dmsnap.block import BlockDevice, MemoryDevice
+from dmsnap.block.wrap import LogDevice, ReadOnlyWrapper
 from dmsnap.block.wrap.wrapper import Wrapper
 from dmsnap.store import create_store, open_store
 from dmsnap.store.exception_store import ExceptionStore
@@ -117,3 +119,27 @@ class Background:
         if self._error is not None:
             raise self._error
         return self._result
+
+
+CHUNK = 4096
+SIZE = 32 * CHUNK
+OLD = random.Random(3).randbytes(SIZE)
+NEW = random.Random(4).randbytes(SIZE)
+
+
+class Scene:
+    """A snapshot on devices that note what is asked of them."""
+
+    def __init__(self, cow_chunks: int = 60, kind: str = "P", cow: MemoryDevice | None = None, **options) -> None:
+        self.disk = LogDevice(ReadOnlyWrapper(MemoryDevice(OLD, name="origin")))
+        self.medium = cow or MemoryDevice(cow_chunks * CHUNK, name="cow")
+        self.cow = LogDevice(self.medium)
+        self.snapshot = WritableSnapshot(self.disk, make_store(self.cow, kind), **options)
+        self.cow.events.clear()
+
+    def asked(self) -> list[tuple]:
+        """What was asked since the last call, of each device."""
+        events = [("origin", *event) for event in self.disk.events] + [("cow", *event) for event in self.cow.events]
+        self.disk.events.clear()
+        self.cow.events.clear()
+        return events

@@ -15,10 +15,10 @@ class Completion:
 
     The buffer given to the device must not be touched by the caller until the completion is done. Completions are
     cheap when nothing has to wait: no lock or event is made until somebody calls `wait` or `add_done_callback` on a
-    pending one.
+    pending one. `done` may lag behind until one of these, or `poll`, is called.
     """
 
-    __slots__ = ("_callbacks", "done", "error")
+    __slots__ = ("__weakref__", "_callbacks", "done", "error")
 
     def __init__(self) -> None:
         self.done = False
@@ -55,6 +55,10 @@ class Completion:
                     self._callbacks.append(callback)
                     return
         callback(self)
+
+    def poll(self) -> bool:
+        """Returns whether the read is done; one that has only to be collected is, if that needs no waiting."""
+        return self.done
 
     def wait(self) -> None:
         """Waits until the read is done.

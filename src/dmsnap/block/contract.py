@@ -209,8 +209,8 @@ class BlockDevice(ABC):
     def write_many(self, requests: Sequence[WriteRequest]) -> None:
         """Writes many ranges, in their order: cheaper than as many calls of `write_at`.
 
-        Errors as `write_at`: a bad request is found before anything is written; where the medium fails, what comes
-        before is written and what comes after is not.
+        Where they overlap, the later one counts. Errors as `write_at`: a bad request is found before anything is
+        written; where the medium fails, which of them are written is not known.
         """
         self._check_write(0, 0)
         mask = self.logical_block_size_bytes - 1
@@ -274,6 +274,11 @@ class BlockDevice(ABC):
         flush succeeds although what it was to make durable is lost, since another's flush has failed in between.
         """
         return self._failed_flushes
+
+    @property
+    def zeroes_quickly(self) -> bool:
+        """Whether `zero` takes less time than writing zeros would: it takes the storage away, for instance."""
+        return False
 
     def clock(self) -> float:
         """Seconds, since whenever: the time that requests take passes on this clock. A model of a disk has its own."""

@@ -1,8 +1,9 @@
 """Files and block devices of the operating system.
 
 A started read first asks the page cache, without waiting (``preadv2`` with ``RWF_NOWAIT``, Linux 4.14); what is not
-there goes to a few threads. Some filesystems refuse that flag (tmpfs and others answer EOPNOTSUPP); there a read is
-made at once as long as reads come back as fast as memory does, and is given to the threads when they do not.
+there is announced, so that all of it is with the medium at once, and collected by whoever waits for it, or by a few
+threads. Some filesystems refuse that flag (tmpfs and others answer EOPNOTSUPP); there a read is made at once as long as
+reads come back as fast as memory does, and is given to the threads when they do not.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from time import perf_counter
+from weakref import WeakSet
 
+from dmsnap.block.announced import AnnouncedRead
 from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BlockDevice, Extent, ExtentKind, IOFailed, OutOfRoom, ReadRequest, WriteRequest
 from dmsnap.block.extents import joined
 from dmsnap.block.medium import logical_block_size, medium_size, open_medium, printable
-from dmsnap.block.positioned import preadv, punch_hole, pwrite, pwrite_durably, start_reading, start_writeback
+from dmsnap.block.positioned import preadv, punch_hole, pwrite, pwrite_durably, pwritev, start_reading, start_writeback
+from dmsnap.block.priority import asked_io_priority
 from dmsnap.block.readers import ReaderThreads, StartedRead
 
 __all__ = ["FileDevice"]
@@ -30,6 +35,8 @@ MEMORY_SECONDS_PER_BYTE = 1e-9
 
 FIRST_TO_THREADS = 16
 MOST_TO_THREADS = 1024
+MOST_IN_VAIN = 16
+MOST_TOGETHER = 256
 """After a read that waited, so many go to the threads before one is tried in place again; doubled each time."""
 
 _RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
@@ -86,7 +93,11 @@ class FileDevice(BlockDevice):
         self.logical_block_size_bytes = logical_block_size(self._fd)
         self._file_bytes = 0
         self._lost_flushes = 0
+        self._can_punch = writable
         self._nowait = _RWF_NOWAIT
+        self._announced: WeakSet[AnnouncedRead] = WeakSet()
+        self._in_vain = 0
+        self._announced_to_threads = 0
         self._to_threads, self._next_to_threads = 0, FIRST_TO_THREADS
         self._readers = ReaderThreads(self._read_into, READ_THREADS, self.name)
 
@@ -130,6 +141,7 @@ class FileDevice(BlockDevice):
         completions: list[Completion] = []
         waiting: list[StartedRead] = []
         fd, flags = self._fd, self._nowait
+        since = 0.0  # when reads were announced; 0 while none was
         rest: Sequence[ReadRequest] = ()
         for offset, view in requests:
             try:
@@ -141,16 +153,47 @@ class FileDevice(BlockDevice):
                     self._nowait = 0
                     rest = requests[len(completions) :]
                     break
-                got = 0  # a true error: the thread meets it again and reports it
+                got = 0  # a true error: who reads it again meets it, and reports it
             if got == len(view):
                 completions.append(COMPLETED)
-            else:
+                continue
+            offset += got
+            view = view[got:]
+            start_reading(fd, offset, len(view))
+            if self._announced_to_threads or asked_io_priority() is not None:
                 completion = Completion()
-                completions.append(completion)
-                waiting.append((completion, offset + got, view[got:]))
+                waiting.append((completion, offset, view))
+            else:
+                since = since or perf_counter()
+                completion = AnnouncedRead(self, offset, view, since)
+                self._announced.add(completion)
+            completions.append(completion)
         if waiting:
+            self._announced_to_threads = max(0, self._announced_to_threads - len(waiting))
             self._readers.start(waiting)
         return completions + self._start_by_speed(rest) if rest else completions
+
+    def collect(self, offset: int, view: memoryview) -> None:
+        """Reads for an `AnnouncedRead`."""
+        self._read_into(offset, view)
+
+    def collect_at_once(self, offset: int, view: memoryview) -> int:
+        """Reads what the page cache has, for an `AnnouncedRead`, and returns how many bytes that is."""
+        try:
+            return preadv(self._fd, (view,), offset, self._nowait) if self._nowait else 0
+        except OSError:
+            return 0
+
+    def hand_over(self, read: Completion, offset: int, view: memoryview) -> None:
+        """Has a thread read for an `AnnouncedRead`."""
+        self._readers.start(((read, offset, view),))
+
+    def announced_in_vain(self) -> None:
+        """Counts; after too many, reads are not left to those who wait: one at a time would be with the medium."""
+        self._in_vain += 1
+        if self._in_vain == MOST_IN_VAIN:
+            self._in_vain = 0
+            self._announced_to_threads = MOST_TO_THREADS
 
     def _start_by_speed(self, requests: Sequence[ReadRequest]) -> list[Completion]:
         """Starts reads where the page cache cannot be asked: in place while that is as fast as memory."""
@@ -212,14 +255,31 @@ class FileDevice(BlockDevice):
         if self._flushed_later:
             super()._write_many(requests)
             return
-        fd = self._fd
+        begin = end = -1
+        together: list[memoryview] = []  # what goes on where the last one ended is one call
         for offset, view in requests:
-            try:
-                done = pwrite(fd, view, offset)
-            except OSError as error:
-                raise self._failed("write", offset, error) from error
+            if offset == end and len(together) < MOST_TOGETHER:
+                together.append(view)
+                end += len(view)
+                continue
+            if together:
+                self._write_together(begin, end, together)
+            begin, end, together = offset, offset + len(view), [view]
+        if together:
+            self._write_together(begin, end, together)
+
+    def _write_together(self, offset: int, end: int, views: list[memoryview]) -> None:
+        try:
+            done = pwrite(self._fd, views[0], offset) if len(views) == 1 else pwritev(self._fd, views, offset)
+        except OSError as error:
+            raise self._failed("write", offset, error) from error
+        if done == end - offset:
+            return
+        for view in views:  # what is left
             if done < len(view):
                 self._write_at(offset + done, view[done:])
+            offset += len(view)
+            done = max(0, done - len(view))
 
     def _zero(self, offset: int, length: int) -> None:
         if not self._punch("zero", offset, length):
@@ -229,10 +289,16 @@ class FileDevice(BlockDevice):
         self._punch("discard", offset, length)
 
     def _punch(self, verb: str, offset: int, length: int) -> bool:
-        try:
-            return punch_hole(self._fd, offset, length)
-        except OSError as error:
-            raise self._failed(verb, offset, error) from error
+        if self._can_punch:
+            try:
+                self._can_punch = punch_hole(self._fd, offset, length)
+            except OSError as error:
+                raise self._failed(verb, offset, error) from error
+        return self._can_punch
+
+    @property
+    def zeroes_quickly(self) -> bool:
+        return self._can_punch
 
     def _flush(self) -> None:
         if self.read_only:
@@ -279,6 +345,9 @@ class FileDevice(BlockDevice):
             raise self._failed("look for data", position, error) from error
 
     def _close(self) -> None:
+        for read in list(self._announced):
+            with suppress(IOFailed):  # for whoever waits for it
+                read.wait()
         self._readers.close()
         fd, self._fd = self._fd, -1
         os.close(fd)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 
-__all__ = ["preadv", "punch_hole", "pwrite", "pwrite_durably", "start_reading", "start_writeback"]
+__all__ = ["preadv", "punch_hole", "pwrite", "pwrite_durably", "pwritev", "start_reading", "start_writeback"]
 
 # linux/falloc.h
 FALLOC_FL_KEEP_SIZE = 0x01
@@ -49,6 +49,21 @@ preadv: Callable[..., int] = getattr(os, "preadv", _seek_and_readv)
 
 pwrite: Callable[[int, memoryview, int], int] = getattr(os, "pwrite", _seek_and_write)
 """``pwrite(fd, data, offset)`` of the operating system; may be short."""
+
+
+def _write_each(fd: int, views: Sequence[memoryview], offset: int, /) -> int:
+    """Writes some memory after another, where the system has no call for it; may be short as that is."""
+    total = 0
+    for view in views:
+        done = pwrite(fd, view, offset + total)
+        total += done
+        if done < len(view):
+            break
+    return total
+
+
+pwritev: Callable[..., int] = getattr(os, "pwritev", _write_each)
+"""``pwritev(fd, views, offset)`` of the operating system; may be short."""
 
 
 _RWF_DSYNC = getattr(os, "RWF_DSYNC", 0)

@@ -18,7 +18,11 @@ from dmsnap.target.exceptions import SyncMode
 from dmsnap.target.snapshot import SnapshotDevice, refuse_invalid
 from dmsnap.target.writable_snapshot import WritableSnapshot
 
-__all__ = ["BadMode", "SnapshotFile", "WritableSnapshotFile", "open_snapshot"]
+__all__ = ["BadMode", "SnapshotFile", "WhenFull", "WritableSnapshotFile", "open_snapshot", "store_to_write"]
+
+
+WhenFull = Literal["overflow", "invalidate", "enospc"]
+"""What a write does that the store has no room for; see `open_snapshot`."""
 
 
 class BadMode(DmsnapError, ValueError):
@@ -54,10 +58,20 @@ class WritableSnapshotFile(FileFace, WritableSnapshot):
         store: Its exceptions.
         owned: What is to be closed with the snapshot, which takes it over.
         sync: When writes become durable.
+        refuse_when_full: Refuse what the store has no room for, and go on.
     """
 
-    def __init__(self, origin: BlockDevice, store: PersistentStore, owned: ExitStack, sync: SyncMode) -> None:
-        super().__init__(origin, store, name=f"snapshot {store.device.name}", sync=sync)
+    def __init__(
+        self,
+        origin: BlockDevice,
+        store: PersistentStore,
+        owned: ExitStack,
+        sync: SyncMode,
+        *,
+        refuse_when_full: bool = False,
+    ) -> None:
+        name = f"snapshot {store.device.name}"
+        super().__init__(origin, store, name=name, sync=sync, refuse_when_full=refuse_when_full)
         self._owned = owned.pop_all()
 
     def _close(self) -> None:
@@ -84,7 +98,7 @@ def open_snapshot(
     prefetch: str | int = "auto",
     trace: Trace | None = None,
     sync: SyncMode = "flush",
-    overflow: bool = True,
+    full: WhenFull = "overflow",
     spare_last_slot: bool = False,
 ) -> WritableSnapshotFile: ...
 
@@ -97,7 +111,7 @@ def open_snapshot(
     prefetch: str | int = "auto",
     trace: Trace | None = None,
     sync: SyncMode = "flush",
-    overflow: bool = True,
+    full: WhenFull = "overflow",
     spare_last_slot: bool = False,
 ) -> SnapshotFile | WritableSnapshotFile:
     """Opens a snapshot, for reading (then nothing is ever written) or for writing too.
@@ -116,8 +130,10 @@ def open_snapshot(
         trace: Records the loading of the store: what was read ahead, hit and waited for when.
         sync: ``"flush"``: durable by `flush` and `close`. ``"commit"``: a chunk that is written for the first time is
             durable when the write returns, as in the kernel; slower.
-        overflow: Where the store runs full by writes, they fail and what is there stays (the kernel's type ``PO``,
-            which LVM uses too); else the snapshot is lost then (``P``).
+        full: What a write does that the store has no room for. ``"overflow"``: it fails, as all later ones, and what is
+            there can be read (the kernel's type ``PO``, which LVM uses too). ``"invalidate"``: the snapshot is lost
+            (``P``). ``"enospc"``: it alone fails (`OutOfRoom`), and writing goes on once the store is larger; the last
+            slot is spared, too.
         spare_last_slot: Say that the store is full one chunk earlier where Linux would invalidate the snapshot instead,
             as the next metadata area would lie past the end (with 4 KiB chunks: on a COW device of 256 MiB).
 
@@ -140,9 +156,16 @@ def open_snapshot(
         refuse_invalid(store)
         if (doubt := too_small(below, store, "what there is can be read with mode 'r'")) is not None:
             raise doubt
-        writable = PersistentStore(store, overflow=overflow, spare_last_slot=spare_last_slot)
+        writable = store_to_write(store, full, spare_last_slot=spare_last_slot)
         try:
-            return WritableSnapshotFile(below, writable, stack, sync)
+            return WritableSnapshotFile(below, writable, stack, sync, refuse_when_full=full == "enospc")
         except BaseException:
             writable.close()
             raise
+
+
+def store_to_write(store: Store, full: WhenFull, *, spare_last_slot: bool = False) -> PersistentStore:
+    """Returns a loaded store as one to write to; see `open_snapshot`."""
+    if full not in ("overflow", "invalidate", "enospc"):
+        raise BadMode(f"no such way to be full: {full!r}", hint="it is 'overflow', 'invalidate' or 'enospc'")
+    return PersistentStore(store, overflow=full != "invalidate", spare_last_slot=spare_last_slot or full == "enospc")

@@ -11,9 +11,10 @@ and records may stay in memory until something needs them durable:
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -61,10 +62,14 @@ class Exceptions:
         origin: What the snapshot was taken of; only read.
         store: Where the exceptions go.
         sync: When they are made durable.
+        refuse_when_full: What the store has no room for is refused (`OutOfRoom`), be it a write to the snapshot or one
+            to the origin, and all stays as it is; else Linux's rules end the snapshot, or the writing to it.
 
     Attributes:
         origin: As given.
         store: As given.
+        sync: As given.
+        refuse_when_full: As given.
         overflowed: Whether a store of type ``PO`` ran full by a write to the snapshot (the status word ``Overflow``).
         invalid_because: What ended the snapshot; empty while it is valid, or was invalid from the start.
         on_invalid: Called once when the snapshot is invalidated (the kernel's device-mapper event), with a lock taken,
@@ -72,10 +77,18 @@ class Exceptions:
         reads: Reads of the origin on the snapshot's behalf.
     """
 
-    def __init__(self, origin: BlockDevice, store: ExceptionStore, sync: SyncMode = "flush") -> None:
+    def __init__(
+        self,
+        origin: BlockDevice,
+        store: ExceptionStore,
+        sync: SyncMode = "flush",
+        *,
+        refuse_when_full: bool = False,
+    ) -> None:
         self.origin = origin
         self.store = store
         self.sync = sync
+        self.refuse_when_full = refuse_when_full
         self.overflowed = False
         self.invalid_because = ""
         self.on_invalid: list[Callable[[], object]] = []
@@ -105,23 +118,37 @@ class Exceptions:
         with self._lock:
             while self._pending and self._any_pending(first, stop):
                 self._changed.wait()
-            missing = self._table.missing(first, stop)
-            if not missing:
-                return None
-            runs: list[NewRun] = []
-            full_at = None
-            for begin, end in missing:
-                given = self.store.allocate(begin, end - begin)
-                runs += given
-                if (got := sum(run.length for run in given)) < end - begin:
-                    full_at = begin + got
-                    break
-            self._allocated += 1
-            pending = Pending(runs, self._allocated, full_at)
-            self._in_order.append(pending)
-            for run in runs:
+            return self._allocate(self._table.missing(first, stop))
+
+    def reserve_each(self, chunks: Collection[int]) -> Pending | None:
+        """As `reserve`, for chunks that need not follow each other, in their order; each becomes a run of one."""
+        with self._lock:
+            while self._pending and not self._pending.keys().isdisjoint(chunks):
+                self._changed.wait()
+            lookup = self._table.lookup
+            return self._allocate([(chunk, chunk + 1) for chunk in chunks if lookup(chunk) is None])
+
+    def _allocate(self, missing: list[tuple[int, int]]) -> Pending | None:
+        """Allocates exceptions for ranges of chunks. Lock: taken."""
+        if not missing:
+            return None
+        runs: list[NewRun] = []
+        full_at = None
+        for begin, end in missing:
+            given = self.store.allocate(begin, end - begin)
+            runs += given
+            if (got := sum([run.length for run in given])) < end - begin:
+                full_at = begin + got
+                break
+        self._allocated += 1
+        pending = Pending(runs, self._allocated, full_at)
+        self._in_order.append(pending)
+        for run in runs:
+            if run.length == 1:
+                self._pending[run.origin] = pending
+            else:
                 self._pending.update(dict.fromkeys(range(run.origin, run.origin + run.length), pending))
-            return pending
+        return pending
 
     def complete(self, pending: Pending) -> None:
         """Takes exceptions whose copies are written; they are found from now on.
@@ -273,9 +300,13 @@ class Exceptions:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def full(self) -> StoreFull:
+    def full(self) -> StoreFull | OutOfRoom:
         """Returns the error of a store that has no room."""
         name = self.store.device.name
+        if self.refuse_when_full:
+            error = OutOfRoom(f"{name}: the COW store is full", hint="make it larger: it goes on at once", device=name)
+            error.errno = errno.ENOSPC
+            return error
         return StoreFull(
             f"{name}: the COW store is full: unable to allocate exception",
             hint="make a snapshot with a larger COW store",

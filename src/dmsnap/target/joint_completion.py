@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 
 from dmsnap.block.completion import COMPLETED, Completion
 
@@ -12,20 +12,54 @@ __all__ = ["joint"]
 
 
 class _Joint(Completion):
-    """Waits at the parts: time may be simulated, and pass only there."""
+    """Done when all parts are. It leaves them alone until somebody waits, polls or asks to be called back.
 
-    __slots__ = ("_parts",)
+    Who waits does so at the parts: time may be simulated, and pass only there, or a part wait to be collected.
+    """
+
+    __slots__ = ("_parts", "_unfinished", "_watched")
 
     def __init__(self, parts: Sequence[Completion]) -> None:
         super().__init__()
         self._parts = parts
+        self._unfinished = [self]  # who takes it out finishes it
+        self._watched = False
 
     def wait(self) -> None:
         for part in self._parts:
-            if not part.done:
-                with contextlib.suppress(Exception):  # the first error is told below
-                    part.wait()
+            with contextlib.suppress(Exception):  # the first error is told below
+                part.wait()
+        self._end()
         super().wait()
+
+    def poll(self) -> bool:
+        if not self.done:
+            done = [part.poll() for part in self._parts]  # each of them, so that what is there is collected
+            if all(done):
+                self._end()
+        return self.done
+
+    def add_done_callback(self, callback: Callable[[Completion], None]) -> None:
+        super().add_done_callback(callback)
+        if self.done or self._watched:
+            return
+        self._watched = True
+        arrivals = count(1)
+
+        def arrived(_: Completion) -> None:
+            if next(arrivals) == len(self._parts):
+                self._end()
+
+        for part in self._parts:
+            part.add_done_callback(arrived)
+
+    def _end(self) -> None:
+        """Finishes it, once, when all parts are done."""
+        try:
+            self._unfinished.pop()
+        except IndexError:
+            return
+        self.finish(next((part.error for part in self._parts if part.error is not None), None))
 
 
 def joint(parts: Sequence[Completion]) -> Completion:
@@ -34,21 +68,6 @@ def joint(parts: Sequence[Completion]) -> Completion:
     Args:
         parts: Started reads; when all are done already, nothing is allocated.
     """
-    waiting = [part for part in parts if not part.done]
-    if not waiting:
+    if all(part.done for part in parts):
         return next((part for part in parts if part.error is not None), COMPLETED)
-    whole = _Joint(waiting)
-    lock = threading.Lock()
-    left = len(waiting)
-
-    def arrived(_: Completion) -> None:
-        nonlocal left
-        with lock:
-            left -= 1
-            last = left == 0
-        if last:
-            whole.finish(next((part.error for part in parts if part.error is not None), None))
-
-    for part in waiting:
-        part.add_done_callback(arrived)
-    return whole
+    return parts[0] if len(parts) == 1 else _Joint(parts)

@@ -11,8 +11,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
+from weakref import WeakSet
 
-from dmsnap.block.completion import Completion
+from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BadRequest, BlockDevice, Extent, IOFailed, ReadOnlyDevice, ReadRequest
 from dmsnap.block.extents import joined
 from dmsnap.store import Store
@@ -38,6 +39,10 @@ class _Plan(NamedTuple):
     origin: Sequence[ReadRequest]
     cow: Sequence[ReadRequest]
     error: DamagedException | None = None
+
+
+_ONE_OF_COW = _Plan((), ())
+"""Stands for a request that is one read of the COW device."""
 
 
 class SnapshotDevice(BlockDevice):
@@ -91,7 +96,7 @@ class SnapshotDevice(BlockDevice):
         self._table = store.table
         self._shift = store.chunk_size_bytes.bit_length() - 1
         self._mask = store.chunk_size_bytes - 1
-        self._started: set[Completion] = set()  # under way, for `close` to wait for
+        self._started: WeakSet[Completion] = WeakSet()  # maybe under way, for `close` to wait for
 
     @property
     def size_bytes(self) -> int:
@@ -119,24 +124,58 @@ class SnapshotDevice(BlockDevice):
     def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
         if not self._valid:
             return super()._start_reads(requests)
-        plans = [self._plan(offset, view) for offset, view in requests]
-        below = self.origin.start_reads([part for plan in plans for part in plan.origin])
+        below: list[ReadRequest] = []
+        above: list[ReadRequest] = []
+        plans: list[_Plan | None] = []  # of each request; None where it is one read of the origin
+        lookup, shift, mask = self._table.lookup, self._shift, self._mask
+        for request in requests:
+            offset, view = request
+            if (offset & mask) + len(view) > mask + 1:
+                plan = self._plan(offset, view)
+                below += plan.origin
+                above += plan.cow
+                plans.append(plan)
+            elif (copy := lookup(offset >> shift)) is None:  # in one chunk, as most are: the shortest way
+                below.append(request)
+                plans.append(None)
+            else:
+                at = self._chunk_zero + (copy << shift) + (offset & mask)
+                if not copy or at + len(view) > self._cow_bytes:
+                    plan = self._plan(offset, view)
+                    above += plan.cow
+                    plans.append(plan)
+                else:
+                    above.append((at, view))
+                    plans.append(_ONE_OF_COW)
+        return self._started_as(plans, below, above)
+
+    def _started_as(
+        self, plans: Sequence[_Plan | None], below: Sequence[ReadRequest], above: Sequence[ReadRequest]
+    ) -> list[Completion]:
+        """Starts the reads of the two devices, and returns a completion for each plan."""
+        from_origin = self.origin.start_reads(below) if below else []
         try:
-            above = self._cow.start_reads([part for plan in plans for part in plan.cow])
+            from_cow = self._cow.start_reads(above) if above else []
         except BaseException:  # none was started, the caller is to know: so none may go on
-            wait_for(below)
+            wait_for(from_origin)
             raise
-        origin, cow = iter(below), iter(above)
-        completions = [
-            Completion.failed(plan.error)
-            if plan.error is not None
-            else joint([*islice(origin, len(plan.origin)), *islice(cow, len(plan.cow))])
-            for plan in plans
-        ]
+        at_hand = from_origin.count(COMPLETED) == len(below) and from_cow.count(COMPLETED) == len(above)
+        if at_hand and all(plan is None or plan.error is None for plan in plans):
+            return [COMPLETED] * len(plans)
+        origin, cow = iter(from_origin), iter(from_cow)
+        completions = []
+        for plan in plans:
+            if plan is None:
+                completions.append(next(origin))
+            elif plan is _ONE_OF_COW:
+                completions.append(next(cow))
+            elif plan.error is not None:
+                completions.append(Completion.failed(plan.error))
+            else:
+                completions.append(joint([*islice(origin, len(plan.origin)), *islice(cow, len(plan.cow))]))
         for completion in completions:
             if not completion.done:
                 self._started.add(completion)
-                completion.add_done_callback(self._started.discard)
         return completions
 
     def _plan(self, offset: int, view: memoryview) -> _Plan:
@@ -168,6 +207,20 @@ class SnapshotDevice(BlockDevice):
         if position < end:
             from_origin.append((position, view[position - offset :]))
         return _Plan(from_origin, from_cow)
+
+    def _prefetch(self, offset: int, length: int) -> None:
+        if not self._valid:
+            return
+        position, end = offset, offset + length
+        runs = self._table.runs_between(offset >> self._shift, ((end - 1) >> self._shift) + 1)
+        for chunk, copy, count in zip(runs.origin.tolist(), runs.cow.tolist(), runs.length.tolist(), strict=True):
+            start, stop = max(chunk << self._shift, offset), min((chunk + count) << self._shift, end)
+            at = self._chunk_zero + (copy << self._shift) + start - (chunk << self._shift)
+            self.origin.prefetch(position, start - position)
+            if copy and at + stop - start <= self._cow_bytes:
+                self._cow.prefetch(at, stop - start)
+            position = stop
+        self.origin.prefetch(position, end - position)
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
@@ -214,7 +267,7 @@ class SnapshotDevice(BlockDevice):
 
 def wait_for(reads: Sequence[Completion]) -> None:
     """Waits until all of some started reads are over, well or not."""
-    for completion in [read for read in reads if not read.done]:
+    for completion in reads:
         with contextlib.suppress(Exception):  # an error is for whoever waits for the read
             completion.wait()
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from itertools import count
+
+from dmsnap.block.completion import Completion
 
 __all__ = ["ChunkTracker"]
 
@@ -18,6 +21,9 @@ class ChunkTracker:
     def __init__(self) -> None:
         self._numbers = count()
         self._under_way: dict[int, tuple[int, int]] = {}
+        self._started: list[tuple[int, int, Completion]] = []
+        self._starting = threading.Lock()
+        self._look_at = _LOOK_AT
         self._ended = threading.Condition()
         self._waiting = 0
 
@@ -26,6 +32,14 @@ class ChunkTracker:
         number = next(self._numbers)
         self._under_way[number] = first, stop
         return number
+
+    def started(self, first: int, stop: int, read: Completion) -> None:
+        """Says that a read on these chunks was started, which began before. It ends by itself."""
+        with self._starting:
+            if len(self._started) >= self._look_at:
+                self._started = [entry for entry in self._started if not entry[2].poll()]
+                self._look_at = max(_LOOK_AT, 2 * len(self._started))
+            self._started.append((first, stop, read))
 
     def end(self, number: int) -> None:
         """Says that it is over."""
@@ -36,8 +50,16 @@ class ChunkTracker:
 
     def wait_for(self, first: int, stop: int) -> None:
         """Waits until no I/O on these chunks is under way that began before the call."""
-        if not self._under_way:
-            return
+        if self._under_way:
+            self._wait_for_others(first, stop)
+        with self._starting:
+            reads = [read for begin, end, read in self._started if begin < stop and first < end]
+        for read in reads:
+            if not read.done:
+                with suppress(Exception):  # an error is for whoever waits for the read
+                    read.wait()
+
+    def _wait_for_others(self, first: int, stop: int) -> None:
         with self._ended:
             self._waiting += 1
             try:
@@ -48,6 +70,9 @@ class ChunkTracker:
             finally:
                 self._waiting -= 1
 
+
+_LOOK_AT = 64
+"""When so many reads were started, those that are over are forgotten."""
 
 _LOOK_AGAIN_SECONDS = 0.05
 """An end may be missed by one who was about to wait; it is seen this much later."""

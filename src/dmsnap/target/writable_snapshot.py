@@ -6,20 +6,20 @@ on the COW device, of a smaller one the rest is copied from the origin. A chunk 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 from dmsnap.block.completion import COMPLETED, Completion
-from dmsnap.block.contract import BlockDevice, IOFailed, ReadRequest
+from dmsnap.block.contract import BlockDevice, IOFailed, ReadRequest, WriteRequest
 from dmsnap.errors import DmsnapError
 from dmsnap.store.exception_store import ExceptionStore, NewRun
 from dmsnap.target.copying import copy_range
 from dmsnap.target.exceptions import Exceptions, Pending, SyncMode, is_out_of_room
 from dmsnap.target.snapshot import SnapshotDevice, invalid
 from dmsnap.target.status import Status
-from dmsnap.target.tracking import ChunkTracker
 
 __all__ = ["SnapshotOverflowed", "WritableSnapshot"]
+
+_ALL_CHUNKS = 1 << 63
 
 _ASSEMBLED_BYTES = 1 << 20
 """A chunk that is written in part is put together in memory and written at once, up to this size."""
@@ -42,6 +42,7 @@ class WritableSnapshot(SnapshotDevice):
         size_bytes: The snapshot's size; by default the origin's.
         name: For messages.
         sync: ``"flush"`` or ``"commit"``; see `dmsnap.target.exceptions`.
+        refuse_when_full: See there too.
         discard_zeroes_cow: A discarded chunk with an exception reads as zeros from then on (since Linux 5.3).
         discard_passdown_origin: Discards go to the origin too, unprotected; needs the former.
 
@@ -57,12 +58,13 @@ class WritableSnapshot(SnapshotDevice):
         size_bytes: int | None = None,
         name: str = "snapshot",
         sync: SyncMode = "flush",
+        refuse_when_full: bool = False,
         discard_zeroes_cow: bool = False,
         discard_passdown_origin: bool = False,
     ) -> None:
         super().__init__(origin, store, size_bytes=size_bytes, name=name)
         self.read_only = False
-        self.exceptions = Exceptions(origin, store, sync)
+        self.exceptions = Exceptions(origin, store, sync, refuse_when_full=refuse_when_full)
         self.exceptions.on_invalid.append(self._hear_invalid)
         self.discard_zeroes_cow = discard_zeroes_cow
         self.discard_passdown_origin = discard_passdown_origin
@@ -90,24 +92,97 @@ class WritableSnapshot(SnapshotDevice):
 
     def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
         reads, shift = self.exceptions.reads, self._shift
-        numbers = [reads.begin(offset >> shift, ((offset + len(view) - 1) >> shift) + 1) for offset, view in requests]
+        starting = reads.begin(0, _ALL_CHUNKS)  # cheaper than each by itself, and over soon
         try:
             completions = super()._start_reads(requests)
-        except BaseException:
-            for number in numbers:
-                reads.end(number)
-            raise
-        for number, completion in zip(numbers, completions, strict=True):
-            if completion is COMPLETED:
-                reads.end(number)
-            else:
-                completion.add_done_callback(partial(_end_read, reads, number))
+            if completions.count(COMPLETED) != len(completions):
+                for (offset, view), completion in zip(requests, completions, strict=True):
+                    if not completion.done:
+                        reads.started(offset >> shift, ((offset + len(view) - 1) >> shift) + 1, completion)
+        finally:
+            reads.end(starting)
         return completions
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def _write_at(self, offset: int, view: memoryview) -> None:
         self._change(offset, offset + len(view), view)
+
+    def _write_many(self, requests: Sequence[WriteRequest]) -> None:
+        self._refuse_writes()
+        lookup, shift, mask = self._table.lookup, self._shift, self._mask
+        in_place: list[WriteRequest] = []
+        new: dict[int, WriteRequest] = {}  # by chunk
+        most_new = _ASSEMBLED_BYTES >> shift
+        for request in requests:
+            offset, view = request
+            if not view:
+                continue
+            if (offset & mask) + len(view) <= mask + 1:
+                chunk = offset >> shift
+                copy = lookup(chunk)
+                if copy is None and chunk not in new and len(new) < most_new:
+                    new[chunk] = request
+                    continue
+                if copy and chunk not in new:
+                    at = self._chunk_zero + (copy << shift) + (offset & mask)
+                    if at + len(view) <= self._cow_bytes:
+                        in_place.append((at, view))
+                        continue
+            self._write_gathered(in_place, new)
+            in_place, new = [], {}
+            self._write_at(offset, view)
+        self._write_gathered(in_place, new)
+
+    def _write_gathered(self, in_place: list[WriteRequest], new: dict[int, WriteRequest]) -> None:
+        """Writes to the COW device what has its place there, and to chunks that had no exception, once to each."""
+        if in_place:
+            self._cow.write_many(in_place)
+        if not new:
+            return
+        try:
+            self._write_new(new)
+        except BaseException:
+            self.exceptions.end_what_was_interrupted()
+            raise
+
+    def _write_new(self, writes: dict[int, WriteRequest]) -> None:
+        exceptions = self.exceptions
+        pending = exceptions.reserve_each(writes)
+        made = () if pending is None else [run.origin for run in pending.runs]
+        rest = writes.keys() - made if len(made) < len(writes) else ()
+        if pending is not None:
+            self._make(pending, lambda: self._cow.write_many(self._copies(pending.runs, writes)))
+        try:
+            for chunk in rest:  # others have made their exceptions meanwhile, or there was no room for them
+                if (copy := self._table.lookup(chunk)) is not None:
+                    offset, view = writes[chunk]
+                    self._put(chunk, copy, offset, offset + len(view), view, offset)
+        finally:
+            if pending is not None:
+                self._end(pending)
+        self._made(pending)
+
+    def _copies(self, runs: Sequence[NewRun], writes: dict[int, WriteRequest]) -> list[WriteRequest]:
+        """The copies of single chunks, where they go: what is written over each of them, else the origin."""
+        copies: list[WriteRequest] = []
+        below: list[ReadRequest] = []
+        for chunk, cow, _ in runs:
+            offset, view = writes[chunk]
+            at = self._chunk_zero + (cow << self._shift)
+            start = chunk << self._shift
+            length = min(self._chunk_bytes, self._origin_bytes - start)
+            if len(view) == length:
+                copies.append((at, view))
+                continue
+            whole = memoryview(bytearray(length))
+            begin, finish = offset - start, offset - start + len(view)
+            below += ((start, whole[:begin]), (start + finish, whole[finish:]))
+            whole[begin:finish] = view
+            copies.append((at, whole))
+        for read in self.origin.start_reads(below):
+            read.wait()
+        return copies
 
     def _zero(self, offset: int, length: int) -> None:
         self._change(offset, offset + length, None)
@@ -133,22 +208,34 @@ class WritableSnapshot(SnapshotDevice):
         if pending is None:
             self._change_in_place(first, stop, start, end, data)
             return
-        try:
-            for run in pending.runs:
-                self._fill(run, start, end, data)
-        except BaseException as error:
-            exceptions.give_up(pending)
-            if isinstance(error, DmsnapError) and not is_out_of_room(error):
-                exceptions.invalidate(error)
-            raise
+        self._make(pending, lambda: self._fill_all(pending.runs, start, end, data))
         try:
             reached = stop if pending.full_at is None else pending.full_at
             if sum(run.length for run in pending.runs) < reached - first:
                 self._change_in_place(first, reached, start, end, data)
         finally:  # what has its copy is complete, whatever becomes of the rest
             self._end(pending)
-        if exceptions.sync == "commit":
-            exceptions.commit()
+        self._made(pending)
+
+    def _make(self, pending: Pending, write_copies: Callable[[], None]) -> None:
+        """Has the copies of new exceptions written, or gives the exceptions up."""
+        exceptions = self.exceptions
+        try:
+            if pending.full_at is not None and exceptions.refuse_when_full:
+                raise exceptions.full()
+            write_copies()
+        except BaseException as error:
+            exceptions.give_up(pending)
+            if isinstance(error, DmsnapError) and not is_out_of_room(error):
+                exceptions.invalidate(error)
+            raise
+
+    def _made(self, pending: Pending | None) -> None:
+        """What comes after new exceptions: they are durable where that is wanted; it is told if not all had room."""
+        if pending is None:
+            return
+        if self.exceptions.sync == "commit":
+            self.exceptions.commit()
         if not self._valid or pending.full_at is not None:
             self._refuse_writes()
 
@@ -180,6 +267,10 @@ class WritableSnapshot(SnapshotDevice):
             self._cow.zero(at, finish - begin)
         else:
             self._cow.write_at(at, data[begin - start : finish - start])
+
+    def _fill_all(self, runs: Sequence[NewRun], start: int, end: int, data: memoryview | None) -> None:
+        for run in runs:
+            self._fill(run, start, end, data)
 
     def _fill(self, run: NewRun, start: int, end: int, data: memoryview | None) -> None:
         """Writes the copies of a new run: what is written over them by bytes ``start`` to ``end``, else the origin."""
@@ -237,6 +328,10 @@ class WritableSnapshot(SnapshotDevice):
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
+    @property
+    def zeroes_quickly(self) -> bool:
+        return self._cow.zeroes_quickly
+
     def _close(self) -> None:
         super()._close()
         try:
@@ -260,7 +355,3 @@ class WritableSnapshot(SnapshotDevice):
                 hint="it can be read; merge or export it, or make a snapshot with a larger COW store",
                 device=self._cow.name,
             )
-
-
-def _end_read(reads: ChunkTracker, number: int, _: Completion) -> None:
-    reads.end(number)

@@ -18,12 +18,14 @@ FIGURES = {
     "iops_1": ("random reads of 4 KiB, depth 1", "1/s"),
     "iops_16": ("random reads of 4 KiB, depth 16", "1/s"),
     "iops_32": ("random reads of 4 KiB, depth 32", "1/s"),
+    "iops_32_near": ("random reads of 4 KiB in the first 5 GiB, depth 32", "1/s"),
     "iops_128": ("random reads of 4 KiB, depth 128", "1/s"),
     "stream": ("reading in sequence, from the begin", "MB/s"),
 }
 """The figures that a drive is judged by: key, what it is, unit."""
 
 _READS = 4000
+_NEAR_BYTES = 5 << 30
 _STREAM_BYTES = 128 << 20
 _PIECE_BYTES = 128 << 10
 
@@ -64,11 +66,16 @@ def judge(name: str, seed: int = 0) -> list[Judgement]:
             if depth == 1 and isinstance(drive, RotatingDrive):
                 modelled["seek"] = 1000 * drive.spent.seeking_seconds / drive.spent.commands
                 modelled["rotation"] = 1000 * drive.spent.turning_seconds / drive.spent.commands
+    if "iops_32_near" in published:
+        near = random_reads_per_second(make_drive(name, seed), 32, seed, span_bytes=_NEAR_BYTES)
+        modelled["iops_32_near"] = near
     modelled["stream"] = streaming_rate(make_drive(name, seed)) / 1e6
     return [Judgement(key, published.get(key), modelled[key]) for key in FIGURES if key in modelled]
 
 
-def random_reads_per_second(drive: Drive, depth: int, seed: int = 0, *, count: int = _READS) -> float:
+def random_reads_per_second(
+    drive: Drive, depth: int, seed: int = 0, *, count: int = _READS, span_bytes: int | None = None
+) -> float:
     """Reads 4 KiB blocks all over a drive, always so many at once, and returns how many it does a second.
 
     Args:
@@ -76,9 +83,10 @@ def random_reads_per_second(drive: Drive, depth: int, seed: int = 0, *, count: i
         depth: How many reads are under way.
         seed: Of the places.
         count: How many are measured; half as many, and at least the queue's fill, go before.
+        span_bytes: Read only in so much of its begin.
     """
     draw = random.Random(seed)  # noqa: S311 - a simulation
-    blocks = drive.capacity_bytes // 4096
+    blocks = (span_bytes or drive.capacity_bytes) // 4096
     before = max(count // 2, depth) if depth > 1 else 0
     for _ in range(depth):
         drive.submit(Command(draw.randrange(blocks) * 4096, 4096))

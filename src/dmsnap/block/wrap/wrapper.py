@@ -34,6 +34,10 @@ class Wrapper(BlockDevice):
     def failed_flushes(self) -> int:
         return self._failed_flushes + self.device.failed_flushes
 
+    @property
+    def zeroes_quickly(self) -> bool:
+        return self.device.zeroes_quickly
+
     def clock(self) -> float:
         return self.device.clock()
 
