@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import sixteen_bytes
-from nbd_disk import NbdDisk
 from row import Row, compared, in_turn, timed
 from stores import CHUNKS_A_GIB, metadata_store
 
+from dmsnap.block import BlockDevice, open_device
 from dmsnap.store import open_store
 from dmsnap.testing.kernelvm.load_time import kernel_load_seconds, slow_disk
 
@@ -34,32 +33,33 @@ def against_linux(folder: Path) -> Iterator[Row]:
     for delay_ms, goal in ((5, PART_OF_LINUX), (20, None)):
         theirs = linux(read_delay_seconds=delay_ms / 1000)
         with slow_disk(path, delay_ms / 1000) as address:
-            socket = parse_qs(urlsplit(address).query)["socket"][0]
-            ours = partial(_ours, socket, exceptions)
+            ours = partial(_ours, address, exceptions)
             auto, twelve = in_turn(ROUNDS, partial(ours, "auto"), partial(ours, "kernel"))
             yield timed(f"{delay_ms} ms: dmsnap --prefetch auto", auto)
             yield compared(f"{delay_ms} ms: dmsnap --prefetch kernel (12 ahead)", twelve, auto)
             if delay_ms == 5:
                 yield compared(f"{delay_ms} ms: dmsnap --prefetch 0", [ours(0)], auto)
-                yield compared(f"{delay_ms} ms: a loop of 16-byte reads, as lvmsync", [_loop(socket, exceptions)], auto)
+                yield compared(
+                    f"{delay_ms} ms: a loop of 16-byte reads, as lvmsync", [_loop(address, exceptions)], auto
+                )
         yield compared(f"{delay_ms} ms: Linux in the virtual machine (12 ahead)", [theirs], auto, goal)
 
 
-def _ours(socket: str, exceptions: int, prefetch: str | int) -> float:
-    def load(disk: NbdDisk) -> int:
+def _ours(address: str, exceptions: int, prefetch: str | int) -> float:
+    def load(disk: BlockDevice) -> int:
         table = open_store(disk, prefetch=prefetch).table
         table.lookup(0)
         return len(table)
 
-    return _seconds(socket, exceptions, load)
+    return _seconds(address, exceptions, load)
 
 
-def _loop(socket: str, exceptions: int) -> float:
-    return _seconds(socket, exceptions, lambda disk: len(sixteen_bytes.exceptions_of(sixteen_bytes.buffered(disk))))
+def _loop(address: str, exceptions: int) -> float:
+    return _seconds(address, exceptions, lambda disk: len(sixteen_bytes.exceptions_of(sixteen_bytes.buffered(disk))))
 
 
-def _seconds(socket: str, exceptions: int, load: Callable[[NbdDisk], int]) -> float:
-    with NbdDisk(socket) as disk:
+def _seconds(address: str, exceptions: int, load: Callable[[BlockDevice], int]) -> float:
+    with open_device(address) as disk:
         started = time.perf_counter()
         loaded = load(disk)
         seconds = time.perf_counter() - started

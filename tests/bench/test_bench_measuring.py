@@ -102,13 +102,12 @@ print(json.dumps([count, len(found), len(table)]))
     assert python(code, tmp_path / "small.cow") == [768, 768, 768]
 
 
-NBD = """
-import nbd_disk
-from dmsnap.testing.kernelvm.load_time import slow_disk
-from urllib.parse import parse_qs, urlsplit
-import pathlib
-with slow_disk(pathlib.Path(sys.argv[1]), 0.001) as address:
-    with nbd_disk.NbdDisk(parse_qs(urlsplit(address).query)["socket"][0]) as disk:
+SLOW = """
+import pathlib, slow_disk
+from dmsnap.block import open_device
+from dmsnap.testing.kernelvm import load_time
+with load_time.slow_disk(pathlib.Path(sys.argv[1]), 0.001) as address:
+    with open_device(address) as disk:
         memory = [memoryview(bytearray(4096)) for _ in range(100)]
         for completion in disk.start_reads([(i * 4096, view) for i, view in enumerate(memory)]):
             completion.wait()
@@ -123,7 +122,7 @@ def test_the_slow_disk_is_read_with_many_requests_under_way(tmp_path: Path) -> N
     need_tool("nbdkit")
     content = np.random.default_rng(1).bytes(100 * 4096)
     (tmp_path / "disk").write_bytes(content)
-    assert python(NBD, tmp_path / "disk", tmp_path / "read") == len(content)
+    assert python(SLOW, tmp_path / "disk", tmp_path / "read") == len(content)
     assert (tmp_path / "read").read_bytes() == content
 
 

@@ -33,6 +33,8 @@ class Way(NamedTuple):
     reload: bool = False
     step_chunks: int = 20
     in_order: bool = True
+    piece_sectors: int = 0
+    """Of writes by the call for many to snapshots that do not run full: with others, some pieces may be left undone."""
 
 
 USUAL = Way()
@@ -49,6 +51,9 @@ WAYS = [
     Way(step_chunks=7, cache_bytes=512),
     Way(step_chunks=10_000),
     Way(step_chunks=33, in_order=False),
+    Way(piece_sectors=1),
+    Way(piece_sectors=3, sync="commit"),
+    Way(piece_sectors=16, medium="file"),
 ]
 
 
@@ -98,7 +103,11 @@ class Scene:
             length = min(SECTORS - sector, rng.choice([1, 2, 8, 16, rng.randrange(1, 40)])) * 512
             action, data = rng.choice(["write", "write", "write", "zero", "flush", "discard"]), rng.randbytes(length)
             try:
-                if action == "write":
+                if action == "write" and self.way.piece_sectors and device in self.snapshots[::2]:
+                    piece = self.way.piece_sectors * 512
+                    cuts = range(0, length, piece)
+                    device.write_many([(sector * 512 + at, memoryview(data)[at : at + piece]) for at in cuts])
+                elif action == "write":
                     device.write_at(sector * 512, data)
                 elif action == "zero":
                     device.zero(sector * 512, length)

@@ -19,19 +19,27 @@ def open_device(address: str | Path, *, writable: bool = False, exclusive: bool 
     """Opens what an address names.
 
     Args:
-        address: The path of a file or block device. What begins like ``nbd://`` or ``lvm:`` is not taken for a path;
-            a file of such a name is reached with ``./`` before it, or as a `Path`.
+        address: The path of a file or block device, or an export of an NBD server: ``nbd://HOST:PORT/EXPORT``,
+            ``nbd+unix:///EXPORT?socket=PATH``, ``nbds://…``, ``nbds+unix://…``; see `NbdDevice`. What begins like
+            ``nbd://`` or ``lvm:`` is not taken for a path; a file of such a name is reached with ``./`` before it, or
+            as a `Path`.
         writable: Also for writing.
-        exclusive: Keep other writers away while it is open; see `FileDevice`.
+        exclusive: Keep other writers away while it is open; see `FileDevice`. NBD has no means for that: there it
+            asks for nothing, and the server's other clients are not noticed.
 
     Raises:
-        CannotOpen: Not a file or block device, not there, not permitted, or an address of a kind not supported.
+        CannotOpen: Not a file or block device, not there, not permitted, an address of a kind not supported, or an
+            NBD server that does not answer or refuses.
         InUse: To be exclusive, and something else uses it.
     """
     if isinstance(address, str) and (match := _SCHEME.match(address)):
-        kind = match["lvm"] or match["scheme"]
+        kind = (match["lvm"] or match["scheme"]).lower()
+        if kind in ("nbd", "nbds", "nbd+unix", "nbds+unix"):
+            from dmsnap.block.nbd.device import NbdDevice
+
+            return NbdDevice(address, writable=writable)
         raise CannotOpen(
-            f"{printable(address)}: {kind.lower()} addresses are not supported in this version",
+            f"{printable(address)}: {kind} addresses are not supported in this version",
             hint=f"give a path; a file of that name is ./{printable(address)}",
             device=address,
         )

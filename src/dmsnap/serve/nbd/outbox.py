@@ -75,7 +75,7 @@ class Outbox:
             if self.parts:
                 self._stream.send(self.parts)
         finally:
-            self.parts = []
+            self.parts.clear()
             if self._to_give:
                 self._holdings.give(self._to_give)
                 self._to_give = 0

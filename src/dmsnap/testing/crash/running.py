@@ -198,8 +198,13 @@ class _Running:
         try:
             if data is None:
                 device.zero(offset, length)
-            else:
+            elif (
+                fua or sectors % 2 or self.program.sync == "commit"
+            ):  # there a first write is durable, its second half not
                 device.write_at(offset, data, fua=fua)
+            else:  # in two, by the call for many
+                half = memoryview(data)[: length // 2], memoryview(data)[length // 2 :]
+                device.write_many([(offset, half[0]), (offset + length // 2, half[1])])
         except _LOST:
             room = self._rooms[where]
             if not lone or (room.suffices(wanted[where]) and not room.traps(wanted[where])):
