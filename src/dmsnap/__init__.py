@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dmsnap.library.description import StoreInfo, info, status, table
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.movement import export, map_changes
+    from dmsnap.library.serving.serving import Serving, serve
     from dmsnap.library.simulation.simulation import Simulation, simulate
     from dmsnap.library.snapshot_file import SnapshotFile, WritableSnapshotFile, open_snapshot
     from dmsnap.library.tracing.trace import Trace
@@ -26,6 +27,7 @@ __all__ = [
     "DmsnapError",
     "MergeResult",
     "Prediction",
+    "Serving",
     "Simulation",
     "SnapshotFile",
     "StoreInfo",
@@ -39,6 +41,7 @@ __all__ = [
     "merge",
     "open_snapshot",
     "predict",
+    "serve",
     "simulate",
     "status",
     "table",
@@ -49,6 +52,7 @@ _HOME = {
     "DmsnapError": "dmsnap.errors",
     "MergeResult": "dmsnap.library.merging",
     "Prediction": "dmsnap.library.tuning.prediction",
+    "Serving": "dmsnap.library.serving.serving",
     "Simulation": "dmsnap.library.simulation.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
     "StoreInfo": "dmsnap.library.description",
@@ -74,6 +78,8 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("dmsnap")
+    if name == "serve":  # a package, which can be called: importing what is in it binds it to this name
+        return importlib.import_module("dmsnap.serve")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)

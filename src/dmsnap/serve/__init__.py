@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-__all__: list[str] = []
+__all__ = ()
 
 
 class _CallablePackage(ModuleType):

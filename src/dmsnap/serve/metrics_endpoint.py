@@ -42,6 +42,7 @@ class MetricsEndpoint:
     def __init__(
         self, listener: socket.socket, collect: Callable[[], str], *, deadline_seconds: float = DEADLINE_SECONDS
     ) -> None:
+        listener.setblocking(True)
         self._listener = listener
         self._collect = collect
         self._deadline_seconds = deadline_seconds

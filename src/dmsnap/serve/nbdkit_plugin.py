@@ -5,20 +5,21 @@ nbdkit loads this file by its path and calls the functions below; see nbdkit-pyt
     nbdkit python "$(python3 -c 'import dmsnap.serve.nbdkit_plugin as p; print(p.__file__)')" cow=a.cow origin=o.img
 
 Parameters: ``cow`` and ``origin`` as `dmsnap.open_snapshot` takes them, ``mode=r`` to only look (nothing is locked or
-written), ``sync=flush|commit``, ``prefetch=auto|kernel|N``. nbdkit's own ``-r`` shows clients a disk that they can only
-read. All connections share one snapshot, which is committed when a client flushes and when nbdkit ends.
+written), ``sync=flush|commit``, ``full=enospc|overflow|invalidate``, ``prefetch=auto|kernel|N``. nbdkit's own ``-r``
+shows clients a disk that they can only read. All connections share one snapshot, which is committed when a client
+flushes and when nbdkit ends.
 """
 
 from __future__ import annotations
 
-import errno
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dmsnap
-from dmsnap.block.contract import BadRequest, BlockDevice, ExtentKind, IOFailed, OutOfRoom, ReadOnlyDevice
+from dmsnap.block.contract import BlockDevice, ExtentKind
 from dmsnap.errors import DmsnapError
+from dmsnap.serve.nbd.failures import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ __all__ = [
     "block_size",
     "cache",
     "can_cache",
+    "can_fast_zero",
     "can_fua",
     "can_multi_conn",
     "can_write",
@@ -64,8 +66,8 @@ class BadParameter(DmsnapError, ValueError):
 
 def config(key: str, value: str) -> None:
     """Takes ``key=value`` of nbdkit's command line."""
-    if key not in ("cow", "origin", "mode", "sync", "prefetch"):
-        raise BadParameter(f"no such parameter: {key}", hint="there are cow, origin, mode, sync and prefetch")
+    if key not in ("cow", "origin", "mode", "sync", "full", "prefetch"):
+        raise BadParameter(f"no such parameter: {key}", hint="there are cow, origin, mode, sync, full and prefetch")
     if key in ("cow", "origin") and "://" not in value and not value.startswith("lvm:"):
         value = str(Path(value).absolute())  # nbdkit leaves the folder when it goes to the background
     _parameters[key] = value
@@ -93,7 +95,7 @@ def get_ready() -> None:
 def after_fork() -> None:
     """Opens the snapshot; not before, as threads that were started do not live in the process that serves."""
     global _snapshot
-    _snapshot = dmsnap.open_snapshot(**_parameters)  # type: ignore[call-overload]
+    _snapshot = dmsnap.open_snapshot(**{"full": "enospc", **_parameters})  # type: ignore[call-overload]
 
 
 def cleanup() -> None:
@@ -134,6 +136,11 @@ def can_multi_conn(h: BlockDevice) -> bool:  # noqa: ARG001
 def can_fua(h: BlockDevice) -> int:  # noqa: ARG001
     """A write may be durable by itself."""
     return int(_nbdkit().FUA_NATIVE)
+
+
+def can_fast_zero(h: BlockDevice) -> bool:
+    """Whether zeros cost less than writing them."""
+    return h.zeroes_quickly
 
 
 def can_cache(h: BlockDevice) -> int:  # noqa: ARG001
@@ -198,23 +205,9 @@ def _do(function: Callable[..., object], *arguments: Any) -> None:
     """Calls a function; an error goes to the client as the number that fits best."""
     try:
         function(*arguments)
-    except DmsnapError as error:
-        _nbdkit().set_error(_errno_of(error))
+    except (DmsnapError, MemoryError) as error:
+        _nbdkit().set_error(int(told(error)[0]))
         raise
-
-
-def _errno_of(error: DmsnapError) -> int:
-    from dmsnap.store.exception_store import StoreFull
-
-    for kinds, number in (
-        ((OutOfRoom, StoreFull), errno.ENOSPC),
-        (ReadOnlyDevice, errno.EPERM),
-        (BadRequest, errno.EINVAL),
-        (IOFailed, errno.EIO),
-    ):
-        if isinstance(error, kinds):
-            return number
-    return errno.EIO
 
 
 def _nbdkit() -> Any:
