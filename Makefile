@@ -54,7 +54,7 @@ $(VENV)/ready-run: pyproject.toml | $(PY)
 	@touch $@
 
 $(VENV)/ready-dev: pyproject.toml | $(PY)
-	$(INSTALL) '.[plot,test,lint]'
+	$(INSTALL) '.[plot,fuse,test,lint]'
 	@touch $@ $(VENV)/ready-run
 
 $(VENV)/ready-fuzz: pyproject.toml | $(PY)

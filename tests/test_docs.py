@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 
+MOUNT = (ROOT / "docs/mount.md").read_text("utf-8")
 STACK = (ROOT / "docs/stack.md").read_text("utf-8")
 SERVE = (ROOT / "docs/serve.md").read_text("utf-8")
 TRACE = (ROOT / "docs/trace.md").read_text("utf-8")
@@ -112,6 +113,18 @@ def test_blocks_about_traces_hold(play: Path) -> None:
         run_python(code, play)
 
 
+def test_the_page_about_mounts_prints_what_it_says(play: Path) -> None:
+    need(importlib.util.find_spec("mfusepy"), "mfusepy is not installed")
+    need(Path("/dev/fuse").exists(), "there is no /dev/fuse")
+    try:
+        walk(MOUNT, play)
+        for code in blocks("python", MOUNT):
+            run_python(code, play)
+    finally:  # what a step that failed has left
+        fusermount = need_tool("fusermount3")
+        subprocess.run([fusermount, "-u", "-q", "-z", play / "disk"], check=False, capture_output=True)
+
+
 def run_python(code: str, folder: Path) -> None:
     command = [sys.executable, "-c", code]
     process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
@@ -169,6 +182,7 @@ def test_every_json_field_is_documented() -> None:
         "docs/benchmarks.md",
         "docs/disk-models.md",
         "docs/json.md",
+        "docs/mount.md",
         "docs/prefetch.md",
         "docs/serve.md",
         "docs/stack.md",

@@ -207,6 +207,7 @@ def test_the_library_is_what_the_readme_promises() -> None:
     assert sorted(dmsnap.__all__) == [
         "DmsnapError",
         "MergeResult",
+        "MountedSnapshot",
         "Prediction",
         "Serving",
         "Simulation",
@@ -220,6 +221,7 @@ def test_the_library_is_what_the_readme_promises() -> None:
         "info",
         "map_changes",
         "merge",
+        "mount",
         "open_snapshot",
         "predict",
         "serve",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dmsnap.library.creation import create
     from dmsnap.library.description import StoreInfo, info, status, table
     from dmsnap.library.merging import MergeResult, merge
+    from dmsnap.library.mounting import MountedSnapshot, mount
     from dmsnap.library.movement import export, map_changes
     from dmsnap.library.serving.serving import Serving, serve
     from dmsnap.library.simulation.simulation import Simulation, simulate
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DmsnapError",
     "MergeResult",
+    "MountedSnapshot",
     "Prediction",
     "Serving",
     "Simulation",
@@ -39,6 +41,7 @@ __all__ = [
     "info",
     "map_changes",
     "merge",
+    "mount",
     "open_snapshot",
     "predict",
     "serve",
@@ -51,6 +54,7 @@ __all__ = [
 _HOME = {
     "DmsnapError": "dmsnap.errors",
     "MergeResult": "dmsnap.library.merging",
+    "MountedSnapshot": "dmsnap.library.mounting",
     "Prediction": "dmsnap.library.tuning.prediction",
     "Serving": "dmsnap.library.serving.serving",
     "Simulation": "dmsnap.library.simulation.simulation",
@@ -64,6 +68,7 @@ _HOME = {
     "info": "dmsnap.library.description",
     "map_changes": "dmsnap.library.movement",
     "merge": "dmsnap.library.merging",
+    "mount": "dmsnap.library.mounting",
     "open_snapshot": "dmsnap.library.snapshot_file",
     "predict": "dmsnap.library.tuning.prediction",
     "simulate": "dmsnap.library.simulation.simulation",
