@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 MOUNT = (ROOT / "docs/mount.md").read_text("utf-8")
 STACK = (ROOT / "docs/stack.md").read_text("utf-8")
+SERVE = (ROOT / "docs/serve.md").read_text("utf-8")
 TRACE = (ROOT / "docs/trace.md").read_text("utf-8")
 PREFETCH = (ROOT / "docs/prefetch.md").read_text("utf-8")
 
@@ -45,14 +47,23 @@ def matches(output: str, expected: str) -> bool:
 
 def walk(page: str, folder: Path) -> Path:
     """Runs a page's console blocks, each step checked; returns the folder that they end in."""
-    python = Path(sys.executable)
-    shim = f'dmsnap() {{ "{python}" -m dmsnap "$@"; }}\n'
+    programs = folder / ".programs"
+    programs.mkdir(exist_ok=True)
+    (programs / "dmsnap").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dmsnap "$@"\n')
+    (programs / "dmsnap").chmod(0o755)
+    environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     for command, expected in [step for block in blocks("console", page) for step in steps(block)]:
         if command.startswith("cd "):
             folder /= command.removeprefix("cd ")
             continue
         process = subprocess.run(
-            ["/bin/sh", "-c", shim + command], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+            ["/bin/sh", "-c", command],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         output = process.stdout if not process.stdout or process.stdout.endswith("\n") else process.stdout + "\n"
         assert process.returncode == 0, process.stderr
@@ -82,6 +93,14 @@ def test_python_blocks_hold(number: int, play: Path) -> None:
 def test_blocks_about_stacks_hold_one_after_another(play: Path) -> None:
     for code in blocks("python", STACK):
         run_python(code, play)
+
+
+def test_the_page_about_serving_prints_what_it_says(tmp_path: Path) -> None:
+    for tool in ("qemu-io", "nbdinfo", "nbdcopy", "curl"):
+        need_tool(tool)
+    walk(SERVE, tmp_path)
+    for code in blocks("python", SERVE):
+        run_python(code, tmp_path)
 
 
 def test_the_page_about_traces_prints_what_it_says(play: Path) -> None:
@@ -127,6 +146,7 @@ def documented_fields(title: str) -> list[str]:
 
 def test_every_json_field_is_documented() -> None:
     import dmsnap
+    from dmsnap.library.serving.serving import Offer
     from dmsnap.library.simulation.simulation import LoadTime, ModelLoads
     from dmsnap.library.tracing.as_json import COUNTERS, EVENT_COLUMNS, load_fields
     from dmsnap.library.tuning.own_load import LoadEstimate
@@ -143,6 +163,7 @@ def test_every_json_field_is_documented() -> None:
     assert documented_fields("An event of a load") == list(EVENT_COLUMNS) == list(LoadEvent._fields)
     assert documented_fields("A load") == [*load_fields(LoadTrace()), "events"]
     assert documented_fields("`dmsnap merge ") == [field.name for field in dataclasses.fields(dmsnap.MergeResult)]
+    assert documented_fields("An export that is served") == list(Offer._fields)
     assert documented_fields("`dmsnap simulate ") == [field.name for field in dataclasses.fields(dmsnap.Simulation)]
     assert documented_fields("A drive in a simulation") == [field.name for field in dataclasses.fields(ModelLoads)]
     assert documented_fields("`dmsnap tune ") == [field.name for field in dataclasses.fields(dmsnap.TuneResult)]
@@ -163,6 +184,7 @@ def test_every_json_field_is_documented() -> None:
         "docs/json.md",
         "docs/mount.md",
         "docs/prefetch.md",
+        "docs/serve.md",
         "docs/stack.md",
         "docs/trace.md",
         "docs/tune.md",

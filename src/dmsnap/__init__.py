@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.mounting import MountedSnapshot, mount
     from dmsnap.library.movement import export, map_changes
+    from dmsnap.library.serving.serving import Serving, serve
     from dmsnap.library.simulation.simulation import Simulation, simulate
     from dmsnap.library.snapshot_file import SnapshotFile, WritableSnapshotFile, open_snapshot
     from dmsnap.library.tracing.trace import Trace
@@ -28,6 +29,7 @@ __all__ = [
     "MergeResult",
     "MountedSnapshot",
     "Prediction",
+    "Serving",
     "Simulation",
     "SnapshotFile",
     "StoreInfo",
@@ -42,6 +44,7 @@ __all__ = [
     "mount",
     "open_snapshot",
     "predict",
+    "serve",
     "simulate",
     "status",
     "table",
@@ -53,6 +56,7 @@ _HOME = {
     "MergeResult": "dmsnap.library.merging",
     "MountedSnapshot": "dmsnap.library.mounting",
     "Prediction": "dmsnap.library.tuning.prediction",
+    "Serving": "dmsnap.library.serving.serving",
     "Simulation": "dmsnap.library.simulation.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
     "StoreInfo": "dmsnap.library.description",
@@ -79,6 +83,8 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("dmsnap")
+    if name == "serve":  # a package, which can be called: importing what is in it binds it to this name
+        return importlib.import_module("dmsnap.serve")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)

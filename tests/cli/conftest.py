@@ -9,11 +9,13 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_values import Ended, Files
+from served import Served
 
 from dmsnap.cli import main
 from dmsnap.cli.sample import Notebook
@@ -91,3 +93,18 @@ def terminal(tmp_path: Path) -> Callable[..., tuple[int, bytes]]:
         return process.wait(timeout=60), shown
 
     return call
+
+
+@pytest.fixture
+def serve(files: Files) -> Iterator[Callable[..., Served]]:
+    """Serves the notebook's store in the test's folder; ended at the end."""
+    running: list[Served] = []
+
+    def start(*arguments: str | Path, lines: int = 2, **keywords: Any) -> Served:
+        words = [files.store, "--origin", files.origin, *arguments]
+        running.append(Served(*words, lines=lines, cwd=files.folder, **keywords))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.__exit__(None, None, None)

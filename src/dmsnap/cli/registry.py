@@ -26,6 +26,7 @@ VERBS = {
     "table": Verb("dmsnap.cli.verbs.table", "Print the dmsetup commands that activate it"),
     "map": Verb("dmsnap.cli.verbs.map", "List which byte ranges of the origin changed"),
     "export": Verb("dmsnap.cli.verbs.export", "Write the snapshot's content as a raw image"),
+    "serve": Verb("dmsnap.cli.verbs.serve", "Serve snapshots and their origin to NBD clients"),
     "mount": Verb("dmsnap.cli.verbs.mount", "Show a snapshot as a file, for any program, by FUSE"),
     "merge": Verb("dmsnap.cli.verbs.merge", "Write a snapshot back into its origin"),
     "simulate": Verb("dmsnap.cli.verbs.simulate", "Show load time by prefetch depth, on simulated drives"),
