@@ -59,7 +59,7 @@ def _reads(folder: Path, images: Images) -> Iterator[Row]:
         }
         for name in (NBDKIT, NBDKIT_ONE):
             sides.fill(servers[name], images.cow)
-        sound = all(sides.same(servers[OURS], other) for name, other in servers.items() if name != OURS)
+        sound = sides.all_same(servers.values())
         servers[NULL] = start(sides.nbdkit_null(folder))
         settle()
 
@@ -102,8 +102,12 @@ def _not_cached(folder: Path, images: Images) -> Iterator[Row]:
             return direct(images.origin, load, NOT_CACHED_SECONDS)
 
         fio = "fio, direct=1, of the origin"
-        measures = {OURS: partial(asked, ours), fio: past_the_cache, QEMU: partial(asked, qemu)}
-        yield from rows(f"4 KiB reads, {DEEP} at once, not cached", measures, {fio: PART_OF_DIRECT})
+        in_turns: dict[str, Callable[[], Taken]] = {
+            OURS: partial(asked, ours),
+            fio: past_the_cache,
+            QEMU: partial(asked, qemu),
+        }
+        yield from rows(f"4 KiB reads, {DEEP} at once, not cached", in_turns, {fio: PART_OF_DIRECT})
 
 
 def _forget(*files: Path) -> None:

@@ -33,6 +33,7 @@ _DONE = struct.pack(">LL", 0x67446698, 0)
 _REPLY_BYTES = 16
 _BLOCK_BYTES = 4096
 _READ_BYTES = _REPLY_BYTES + _BLOCK_BYTES
+_PATIENCE_SECONDS = 10
 _LONG_ENOUGH = 1 << 20
 _WRITTEN_AT_ONCE = 16
 
@@ -41,10 +42,11 @@ def connected(path: Path, export: str) -> socket.socket:
     """A connection that is ready for requests to the export, with simple replies.
 
     Raises:
-        OSError: Nobody listens there (yet).
+        OSError: Nobody listens there (yet), or says anything in ten seconds.
         IOFailed: The server ended the handshake: it has no such export.
     """
     connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(_PATIENCE_SECONDS)
     try:
         connection.connect(str(path))
         _received(connection, _GREETING.size)
@@ -57,13 +59,12 @@ def connected(path: Path, export: str) -> socket.socket:
     return connection
 
 
-def first_block(connection: socket.socket) -> bytes:
-    """The first 4 KiB of the export."""
-    connection.sendall(_reads(np.zeros(1, np.uint64)))
-    reply = _received(connection, _REPLY_BYTES + _BLOCK_BYTES)
-    if reply[: len(_DONE)] != _DONE:
-        raise IOFailed("the first read was answered with an error")
-    return reply[_REPLY_BYTES:]
+def block(connection: socket.socket, offset: int = 0, length_bytes: int = _BLOCK_BYTES) -> bytes:
+    """What the export has there; asked when everything else has been answered."""
+    connection.sendall(_requests(_READ, np.array([offset], np.uint64), length_bytes))
+    if _received(connection, _REPLY_BYTES)[: len(_DONE)] != _DONE:
+        raise IOFailed("a read was answered with an error")
+    return _received(connection, length_bytes)
 
 
 def reads_a_second(path: Path, export: str, size_bytes: int, *, depth: int, seconds: float) -> float:
@@ -75,12 +76,14 @@ def reads_a_second(path: Path, export: str, size_bytes: int, *, depth: int, seco
     with connected(path, export) as connection:
         started = time.perf_counter()
         sent, received, until = 0, 0, started + seconds
-        while not sent or received < sent * _READ_BYTES:
+        while True:
             due = received // _READ_BYTES + depth - sent
-            if due and (not sent or time.perf_counter() < until):
+            if due and time.perf_counter() < until:
                 begin = sent % (_LONG_ENOUGH - depth) * _REQUEST.itemsize
                 connection.sendall(requests[begin : begin + due * _REQUEST.itemsize])
                 sent += due
+            elif received == sent * _READ_BYTES:
+                break
             count = connection.recv_into(view[received % len(ring) :])
             if not count:
                 raise IOFailed("the server closed the connection")
@@ -128,10 +131,11 @@ def _requests(command: int, offsets: np.ndarray, length_bytes: int) -> bytes:
 
 
 def _received(connection: socket.socket, count: int) -> bytes:
-    said = b""
-    while len(said) < count:
-        part = connection.recv(count - len(said))
+    said = bytearray(count)
+    view = memoryview(said)
+    while len(view):
+        part = connection.recv_into(view)
         if not part:
             raise IOFailed("the server closed the connection")
-        said += part
-    return said
+        view = view[part:]
+    return bytes(said)

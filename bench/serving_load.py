@@ -12,7 +12,7 @@ from images import IMAGE_BYTES
 from serving_client import reads_a_second
 from serving_sides import Server
 
-SECONDS = 1.5
+SECONDS = 1.0
 
 
 class Taken(NamedTuple):
