@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 BENCH = Path(__file__).parent
+Figure = TypeVar("Figure")
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,11 @@ def _around(values: Sequence[float], scale: float, unit: str, digits: int) -> st
     return said if len(values) == 1 else f"{said} ({ends[0]:.{digits}f}-{ends[1]:.{digits}f})"
 
 
-def in_turn(rounds: int, *measures: Callable[[], float]) -> list[list[float]]:
+def in_turn(rounds: int, *measures: Callable[[], Figure]) -> list[list[Figure]]:
     """Takes each measure once a round, each other round in the opposite order (A B B A): all of them meet a machine
     that slows down, and each comes as often right behind another as the other behind it. One warm-up round.
     """
-    figures: list[list[float]] = [[] for _ in measures]
+    figures: list[list[Figure]] = [[] for _ in measures]
     for round_number in range(rounds + 1):
         order = range(len(measures)) if round_number % 2 else range(len(measures) - 1, -1, -1)
         for which in order:

@@ -20,6 +20,7 @@ import export
 import loading
 import merging
 import prefetching
+import serving
 import slow_disk
 import startup
 import writing
@@ -47,6 +48,7 @@ BENCHMARKS = {
     "export": Benchmark("a snapshot of 1 GiB, a quarter of its 16 KiB chunks changed", export.against_qemu_img),
     "merge": Benchmark("100,000 scattered 4 KiB chunks into an origin of 1 GiB", merging.against_qemu_img),
     "write": Benchmark("16,384 random 4 KiB writes, flushed after every 64", writing.beside_a_plain_file),
+    "serve": Benchmark("1 GiB over a Unix socket, a quarter of its 4 KiB chunks changed", serving.beside_others),
     "help": Benchmark("say what the command can do", startup.help_page),
 }
 

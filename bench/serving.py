@@ -1,0 +1,140 @@
+"""A snapshot over NBD: ours, qemu-nbd on an equal qcow2 overlay, and nbdkit's cow filter, asked by the same clients."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import serving_sides as sides
+from images import IMAGE_BYTES, Images, snapshot_and_overlay
+from row import Row, compared, in_turn, settle, spread
+from serving_load import Load, Taken, direct, once_each, with_fio, with_light_client
+from serving_rows import OURS, rows
+from serving_sides import Server
+from serving_writes import copies, first_and_next
+from stores import CHUNKS_A_GIB, metadata_store
+
+CHUNK_BYTES = 4096
+DEEP = 32
+CONNECTIONS = 4
+QEMU, QEMU_THREADS = "qemu-nbd --aio=io_uring", "qemu-nbd --aio=threads"
+NBDKIT, NBDKIT_ONE, NULL = "nbdkit cow", "nbdkit cow -t 1", "nothing (nbdkit null)"
+PART_OF_QEMU, PART_OF_NBDKIT = 1 / 3, 1 / 1.5
+NO_SLOWER = 1.05
+"""Where both should take the same: what noise leaves in the median of a few rounds."""
+PART_OF_DIRECT = 1 / 0.8
+NOT_CACHED_SECONDS = 2.5
+START_AREAS = 391
+"""Of 256 exceptions each: 100,096."""
+START_SECONDS = 0.5
+START_ROUNDS = 5
+
+
+def beside_others(folder: Path) -> Iterator[Row]:
+    """1 GiB, a quarter of its 4 KiB chunks changed in random order; a Unix socket; all in the page cache but one."""
+    images = snapshot_and_overlay(folder, CHUNK_BYTES, IMAGE_BYTES // CHUNK_BYTES // 4, seed=5)
+    yield from _reads(folder, images)
+    yield from _not_cached(folder, images)
+    images.cow.unlink()
+    images.overlay.unlink()
+    yield from first_and_next(folder, images.origin)
+    yield from copies(folder, images.origin)
+    yield from _start(folder)
+
+
+def _reads(folder: Path, images: Images) -> Iterator[Row]:
+    """All servers run all the time: one that is not asked costs nothing."""
+    with ExitStack() as stack:
+        start = stack.enter_context
+        servers = {
+            OURS: start(sides.dmsnap(images.cow, images.origin, folder)),
+            QEMU: start(sides.qemu_nbd(images.overlay, folder, read_only=True)),
+            QEMU_THREADS: start(sides.qemu_nbd(images.overlay, folder, "threads", read_only=True)),
+            NBDKIT: start(sides.nbdkit_cow(images.origin, CHUNK_BYTES, folder)),
+            NBDKIT_ONE: start(sides.nbdkit_cow(images.origin, CHUNK_BYTES, folder, threads=1)),
+        }
+        for name in (NBDKIT, NBDKIT_ONE):
+            sides.fill(servers[name], images.cow)
+        sound = sides.all_same(servers.values())
+        servers[NULL] = start(sides.nbdkit_null(folder))
+        settle()
+
+        def asked(load: Load, *names: str) -> dict[str, Callable[[], Taken]]:
+            return {name: partial(with_fio, servers[name], load) for name in (OURS, *names)}
+
+        deep = Load("randread", DEEP)
+        goals = {QEMU: PART_OF_QEMU, NBDKIT: PART_OF_NBDKIT}
+        measures = asked(deep, QEMU, QEMU_THREADS, NBDKIT, NULL)
+        yield from rows(f"4 KiB reads, {DEEP} at once", measures, goals, sound=sound)
+        light = {name: partial(with_light_client, servers[name], DEEP) for name in (OURS, QEMU, NBDKIT, NULL)}
+        yield from rows("the same, by a light client", light, {})
+        measures = asked(Load("randread", 1), QEMU, NBDKIT_ONE, NULL)
+        yield from rows("4 KiB reads, 1 at once", measures, {QEMU: 1, NBDKIT_ONE: 1}, sound=sound)
+        measures = asked(Load("read", 4, 1 << 20), QEMU, NBDKIT)
+        yield from rows("1 MiB reads in order, 4 at once", measures, {QEMU: 1, NBDKIT: 1}, sound=sound)
+        several = f"{CONNECTIONS} connections"
+        four = {
+            f"{OURS}, {several}": partial(with_fio, servers[OURS], Load("randread", DEEP, connections=CONNECTIONS)),
+            f"{OURS}, one": partial(with_fio, servers[OURS], deep),
+            f"{QEMU}, {several}": partial(with_fio, servers[QEMU], Load("randread", DEEP, connections=CONNECTIONS)),
+        }
+        yield from rows("4 KiB reads", four, {f"{OURS}, one": NO_SLOWER}, sound=sound)
+
+
+def _not_cached(folder: Path, images: Images) -> Iterator[Row]:
+    """No place is read twice, so all that is read comes from the disk; a virtual machine's host may have it."""
+    load = Load("randread", DEEP)
+    with (
+        sides.dmsnap(images.cow, images.origin, folder) as ours,
+        sides.qemu_nbd(images.overlay, folder, read_only=True) as qemu,
+    ):
+
+        def asked(server: Server) -> Taken:
+            _forget(*images)
+            return once_each(server, load, NOT_CACHED_SECONDS)
+
+        def past_the_cache() -> Taken:
+            _forget(*images)
+            return direct(images.origin, load, NOT_CACHED_SECONDS)
+
+        fio = "fio, direct=1, of the origin"
+        in_turns: dict[str, Callable[[], Taken]] = {
+            OURS: partial(asked, ours),
+            fio: past_the_cache,
+            QEMU: partial(asked, qemu),
+        }
+        yield from rows(f"4 KiB reads, {DEEP} at once, not cached", in_turns, {fio: PART_OF_DIRECT})
+
+
+def _forget(*files: Path) -> None:
+    settle()
+    for path in files:
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _start(folder: Path) -> Iterator[Row]:
+    """The whole command, until a client had the first 4 KiB."""
+    cow, origin, overlay = folder / "start.cow", folder / "start.img", folder / "start.qcow2"
+    exceptions = metadata_store(cow, START_AREAS, CHUNKS_A_GIB)
+    with origin.open("wb") as out:
+        out.truncate(IMAGE_BYTES)
+    sides.empty_overlay(overlay, origin, CHUNK_BYTES)
+
+    def ours() -> float:
+        with sides.dmsnap(cow, origin, folder) as server:
+            return server.start_seconds
+
+    def qemu() -> float:
+        with sides.qemu_nbd(overlay, folder) as server:
+            return server.start_seconds
+
+    seconds, theirs = in_turn(START_ROUNDS, ours, qemu)
+    met = statistics.median(seconds) < START_SECONDS
+    name = f"{OURS}, {exceptions:,} exceptions, to the first byte"
+    yield Row(name, spread(seconds), "", f"< {START_SECONDS:g} s", met, tuple(seconds))
+    yield compared("  qemu-nbd, nothing to load", theirs, seconds)
