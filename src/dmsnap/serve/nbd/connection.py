@@ -73,6 +73,11 @@ class Connection:
         self._sock = sock
         self._rules = rules
         self._agreed = agreed
+        self._plain = PlainStream(sock, send_seconds=rules.handshake_seconds)
+
+    def hear_whether_alone(self, alone: bool) -> None:
+        """The server has no other client now, or has: only to one it gives processor time that waiting would save."""
+        self._plain.looks_out = alone
 
     def stop(self) -> None:
         """Ends it, from any thread: what was received is answered, and nothing more is received."""
@@ -108,8 +113,7 @@ class Connection:
 
     def _shake_hands(self, until: float) -> tuple[PlainStream | TlsStream, Handshake]:
         rules = self._rules
-        stream: PlainStream | TlsStream
-        stream = plain = PlainStream(self._sock, send_seconds=rules.handshake_seconds)
+        stream: PlainStream | TlsStream = self._plain
         handshake = Handshake(rules.exports, tls=rules.tls is not None)
         view = memoryview(bytearray(HANDSHAKE_BYTES))
         stream.send((GREETING,))
@@ -123,7 +127,7 @@ class Connection:
             if answer:
                 stream.send((answer,))
             if handshake.phase is Phase.TLS and rules.tls is not None:
-                stream = TlsStream(plain, rules.tls.context)
+                stream = TlsStream(self._plain, rules.tls.context)
                 stream.handshake(until)
                 handshake.secured()
         return stream, handshake

@@ -220,6 +220,11 @@ class Server:
                 raise ConnectionAbortedError("its place was given to another")
             self._serving[connection] = thread
             self._past.clients_ever += 1
+            self._tell_who_is_alone()
+
+    def _tell_who_is_alone(self) -> None:
+        for connection in self._serving:
+            connection.hear_whether_alone(len(self._serving) == 1)
 
     def _serve(self, connection: Connection, sock: socket.socket) -> None:
         try:
@@ -238,7 +243,8 @@ class Server:
             with self._changed:
                 self._past.add(connection.counters)
                 self._shaking.pop(connection, None)
-                self._serving.pop(connection, None)
+                if self._serving.pop(connection, None) is not None:
+                    self._tell_who_is_alone()
                 self._leaving.discard(threading.current_thread())
                 self._changed.notify_all()
 
