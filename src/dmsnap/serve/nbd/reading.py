@@ -183,8 +183,9 @@ class Reader:
                 memory.left += 1
                 later.append((completion, partial(self._arrived, memory, cookie, offset, reply, completion)))
         self._holdings.pending += len(later)
+        mostly_later = 2 * len(later) > len(completions)  # else waiting here would hold up what is at hand
         for completion, answer in later:
-            if completion.collectable:
+            if mostly_later and completion.collectable:
                 self._to_collect.append((completion, answer))
             else:
                 completion.add_done_callback(partial(_put, self._arrivals, answer))
