@@ -45,15 +45,18 @@ def test_the_client_of_a_full_snapshot_is_told_and_reads_on(files: tuple[Path, P
 
 def test_the_client_of_a_snapshot_that_is_lost_when_full_gets_errors_from_then_on(files: tuple[Path, Path]) -> None:
     cow, origin = files
-    with dmsnap.serve([cow], origin=origin, full="invalidate") as server:
-        with open_device(server.uri("small"), writable=True) as disk, open_device(server.uri("origin")) as below:
-            for _ in range(2):
-                with pytest.raises(IOFailed) as failed:
-                    disk.write_at(0, NEW[: 5 * CHUNK])
-                assert failed.value.errno == errno.EIO
-            with pytest.raises(IOFailed):
-                disk.read_at(0, CHUNK)
-            assert below.read_at(0, CHUNK) == OLD[:CHUNK]
+    with (
+        dmsnap.serve([cow], origin=origin, full="invalidate") as server,
+        open_device(server.uri("small"), writable=True) as disk,
+        open_device(server.uri("origin")) as below,
+    ):
+        for _ in range(2):
+            with pytest.raises(IOFailed) as failed:
+                disk.write_at(0, NEW[: 5 * CHUNK])
+            assert failed.value.errno == errno.EIO
+        with pytest.raises(IOFailed):
+            disk.read_at(0, CHUNK)
+        assert below.read_at(0, CHUNK) == OLD[:CHUNK]
     assert dmsnap.status(cow) == "Invalid"
 
 
@@ -65,7 +68,9 @@ def test_an_origin_whose_snapshot_is_full_refuses_or_loses_it(files: tuple[Path,
             disk.write_at(8 * CHUNK, NEW[: 2 * CHUNK])
     with dmsnap.open_snapshot(cow, origin) as snapshot:
         assert snapshot.read_at(0, len(OLD)) == OLD
-    with dmsnap.serve([cow], origin=origin, full="overflow") as server:
-        with open_device(server.uri("origin"), writable=True) as disk:
-            disk.write_at(8 * CHUNK, NEW[: 2 * CHUNK])
+    with (
+        dmsnap.serve([cow], origin=origin, full="overflow") as server,
+        open_device(server.uri("origin"), writable=True) as disk,
+    ):
+        disk.write_at(8 * CHUNK, NEW[: 2 * CHUNK])
     assert dmsnap.status(cow) == "Invalid"
