@@ -82,9 +82,9 @@ def test_zeros_without_holes_are_written(serve) -> None:
 
 
 @pytest.mark.parametrize(("quick", "error"), [(False, NbdError.ENOTSUP), (True, 0)])
-def test_fast_zeros_are_promised_by_the_device_alone(serve, quick: bool, error: int) -> None:
+def test_fast_zeros_are_promised_by_the_device_alone(serve, monkeypatch, quick: bool, error: int) -> None:
+    monkeypatch.setattr(MemoryDevice, "zeroes_quickly", quick)
     device = MemoryDevice(b"x" * SIZE)
-    device.zeroes_quickly = quick  # type: ignore[attr-defined]
     client = RawClient(serve(Export("", device))).enter()
     assert client.call(Command.WRITE_ZEROES, 0, 4096, flags=CommandFlag.FAST_ZERO).error == error
     assert device.read_at(0, 4096) == (bytes(4096) if quick else b"x" * 4096)

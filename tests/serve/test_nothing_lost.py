@@ -21,8 +21,7 @@ from pathlib import Path
 import pytest
 
 import dmsnap
-from dmsnap.block import FileDevice
-from dmsnap.block.nbd import NbdDevice
+from dmsnap.block import FileDevice, open_device
 from dmsnap.errors import DmsnapError
 from dmsnap.store import open_store
 from dmsnap.testing.kernelvm import KernelVM, need_kernelvm
@@ -58,7 +57,7 @@ class Writer(threading.Thread):
     def run(self) -> None:
         number = self._seed << 32
         try:
-            with NbdDevice(self.uri, writable=True) as device:
+            with open_device(self.uri, writable=True) as device:
                 while True:
                     for _ in range(self._draw.randrange(1, 60)):
                         number += 1
