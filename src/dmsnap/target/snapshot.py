@@ -13,6 +13,9 @@ from itertools import islice
 from typing import NamedTuple
 from weakref import WeakSet
 
+import numpy as np
+import numpy.typing as npt
+
 from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BadRequest, BlockDevice, Extent, IOFailed, ReadOnlyDevice, ReadRequest
 from dmsnap.block.extents import joined
@@ -23,6 +26,9 @@ from dmsnap.target.joint_completion import joint
 from dmsnap.target.layers import Layers, snapshot_data, snapshot_extents
 
 __all__ = ["DamagedException", "SnapshotDevice", "SnapshotInvalid", "invalid", "refuse_invalid", "wait_for"]
+
+
+_Int64Array = npt.NDArray[np.int64]
 
 
 class DamagedException(IOFailed):
@@ -182,31 +188,26 @@ class SnapshotDevice(BlockDevice):
         """Cuts one request into reads of the two devices; what continues on a device is one read."""
         shift, end = self._shift, offset + len(view)
         runs = self._table.runs_between(offset >> shift, ((end - 1) >> shift) + 1)
-        from_origin: list[ReadRequest] = []
-        from_cow: list[ReadRequest] = []
-        position = offset  # everything before is planned, but for a read of the COW device that may yet grow
-        held_at = held_from = -1
-        for chunk, copy, count in zip(runs.origin.tolist(), runs.cow.tolist(), runs.length.tolist(), strict=True):
-            start, stop = max(chunk << shift, offset), min((chunk + count) << shift, end)
-            at = self._chunk_zero + (copy << shift) + start - (chunk << shift)
-            if not copy or at + stop - start > self._cow_bytes:
-                try:
-                    self._check_copy(chunk, copy, at, stop - start)
-                except DamagedException as error:
-                    return _Plan((), (), error)
-            if held_at >= 0:
-                if start == position and at - held_at == start - held_from:
-                    position = stop
-                    continue
-                from_cow.append((held_at, view[held_from - offset : position - offset]))
-            if start > position:
-                from_origin.append((position, view[position - offset : start - offset]))
-            held_at, held_from, position = at, start, stop
-        if held_at >= 0:
-            from_cow.append((held_at, view[held_from - offset : position - offset]))
-        if position < end:
-            from_origin.append((position, view[position - offset :]))
-        return _Plan(from_origin, from_cow)
+        start = np.maximum(runs.origin << shift, offset)
+        stop = np.minimum((runs.origin + runs.length) << shift, end)
+        at = self._chunk_zero + ((runs.cow - runs.origin) << shift) + start
+        beyond = (runs.cow == 0) | (at + stop - start > self._cow_bytes)
+        for number in np.flatnonzero(beyond).tolist():
+            chunk, copy = int(runs.origin[number]), int(runs.cow[number])
+            try:
+                self._check_copy(chunk, copy, int(at[number]), int(stop[number] - start[number]))
+            except DamagedException as error:
+                return _Plan((), (), error)
+        first = np.ones(len(start), np.bool_)  # of what is read from the COW device together
+        first[1:] = (start[1:] != stop[:-1]) | (at[1:] - at[:-1] != start[1:] - start[:-1])
+        if not first.all():
+            start, stop, at = start[first], np.append(stop[:-1][first[1:]], stop[-1:]), at[first]
+        between = np.concatenate(((offset,), stop)), np.concatenate((start, (end,)))
+        below = between[0] < between[1]
+        return _Plan(
+            _reads(between[0][below], between[0][below] - offset, between[1][below] - offset, view),
+            _reads(at, start - offset, stop - offset, view),
+        )
 
     def _prefetch(self, offset: int, length: int) -> None:
         if not self._valid:
@@ -263,6 +264,12 @@ class SnapshotDevice(BlockDevice):
             origin_chunk=chunk,
             cow_offset_bytes=at,
         )
+
+
+def _reads(at: _Int64Array, start: _Int64Array, stop: _Int64Array, view: memoryview) -> list[ReadRequest]:
+    """A read at each place into its part of some memory."""
+    pieces = zip(at.tolist(), start.tolist(), stop.tolist(), strict=True)
+    return [(place, view[begin:end]) for place, begin, end in pieces]
 
 
 def wait_for(reads: Sequence[Completion]) -> None:
