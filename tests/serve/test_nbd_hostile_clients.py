@@ -130,10 +130,58 @@ def test_memory_of_all_is_bounded(serve, monkeypatch) -> None:
     monkeypatch.setattr("dmsnap.serve.nbd.outbox.MEMORY_SECONDS", 0.05)
     server = serve(disk(4 * SIZE), memory_bytes=SIZE)
     client = RawClient(server).enter()
-    assert client.call(Command.READ, 0, 2 * SIZE).error == wire.NbdError.ENOMEM
-    assert client.call(Command.WRITE, 0, data=bytes(2 * SIZE)).error == wire.NbdError.ENOMEM
+    assert client.call(Command.READ, 0, 3 * SIZE).error == wire.NbdError.ENOMEM
+    assert client.call(Command.WRITE, 0, data=bytes(3 * SIZE)).error == wire.NbdError.ENOMEM
     assert client.call(Command.READ, 0, 4096).data == bytes(4096)
     assert client.call(Command.WRITE, 0, data=bytes(4096)).error == 0
+
+
+def test_who_holds_all_memory_does_not_starve_the_others(serve) -> None:
+    device = Never(MemoryDevice(8 * SIZE))
+    server = serve(disk(4 * SIZE), Export("slow", device), memory_bytes=8 * SIZE + 4096)
+    greedy = RawClient(server).enter("slow")
+    greedy.sock.sendall(greedy.request(Command.READ, 0, 4 * SIZE) * 2)
+    while len(device.pending) < 2:
+        time.sleep(0.001)
+    honest = RawClient(server).enter()
+    assert honest.call(Command.READ, 0, 2 * SIZE).data == bytes(2 * SIZE)
+    assert honest.call(Command.WRITE, 0, data=bytes(2 * SIZE), flags=wire.CommandFlag.FUA).error == 0
+    for pending in device.pending:
+        pending.finish()
+
+
+def test_replies_of_block_status_are_memory_too(serve, monkeypatch) -> None:
+    monkeypatch.setattr("dmsnap.serve.nbd.outbox.MEMORY_SECONDS", 0.05)
+    monkeypatch.setattr("dmsnap.serve.nbd.outbox.ASSURED_BYTES", 0)
+    server = serve(disk(), memory_bytes=8 * 16)
+    client = RawClient(server).enter("", "base:allocation")
+    assert client.call(Command.BLOCK_STATUS, 0, 512 * 9).error == wire.NbdError.ENOMEM
+    for _ in range(3):
+        assert client.call(Command.BLOCK_STATUS, 0, 512 * 8).statuses == {1: [(512 * 8, 3)]}
+    assert client.call(Command.BLOCK_STATUS, 0, SIZE, flags=wire.CommandFlag.REQ_ONE).statuses == {1: [(SIZE, 3)]}
+
+
+class Gated(Wrapper):
+    """Says what a range holds only when it is let."""
+
+    def __init__(self, device: MemoryDevice) -> None:
+        super().__init__(device)
+        self.gate = threading.Semaphore(0)
+
+    def _extents(self, offset, length):
+        self.gate.acquire()
+        return super()._extents(offset, length)
+
+
+def test_what_was_asked_for_by_who_is_gone_is_not_begun(serve) -> None:
+    device, many = Gated(MemoryDevice(SIZE)), 1000
+    server = serve(Export("", device))
+    with RawClient(server).enter("", "base:allocation") as client:
+        client.sock.sendall(client.request(Command.BLOCK_STATUS, 0, SIZE) * many)
+    for _ in range(many // 2):
+        device.gate.release()
+        time.sleep(0.001)
+    assert server.wait_for_last_client(20)
 
 
 def test_who_shakes_hands_longest_gives_way_when_all_places_are_taken(serve) -> None:

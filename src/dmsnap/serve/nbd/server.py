@@ -42,7 +42,7 @@ class Server:
         handshake_seconds: For a client to choose an export.
         request_seconds: For a request from its first byte to its last, beside a second for every 64 KiB of its data.
         send_seconds: How long a client may leave replies unread when no more can be sent to it.
-        memory_bytes: For the requests of all clients together, beside about 2 MiB for each connection.
+        memory_bytes: For the requests of all clients together, beside about 4 MiB for each connection.
 
     Raises:
         BadRequest: The exports cannot be served.
