@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import resource
 import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from raw_nbd import RawClient, connect, go, option
@@ -16,7 +18,9 @@ from dmsnap.block.nbd import wire
 from dmsnap.block.nbd.wire import Command, Option
 from dmsnap.block.wrap import Wrapper
 from dmsnap.serve.nbd import Export
+from dmsnap.serve.nbd.descriptors import affordable_connections, raise_limit
 from dmsnap.serve.nbd.outbox import MOST_HELD_BYTES
+from dmsnap.serve.nbd.stream import PlainStream
 
 SIZE = 1 << 20
 
@@ -215,6 +219,41 @@ def test_ten_thousand_connections(serve) -> None:
     assert server.counters.connections <= 64
     for sock in opened:
         sock.close()
+
+
+def test_a_crowd_never_takes_the_last_descriptor(serve) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 150, before[1]))
+    try:
+        server = serve(disk(), max_connections=1000)
+        crowd = [connect(server.addresses[0]) for _ in range(60)]
+        assert works(server)
+        assert server.counters.turned_away
+        for sock in crowd:
+            sock.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+    try:
+        raise_limit(100)
+        assert affordable_connections() >= 100
+        raise_limit(10)
+        assert affordable_connections() >= 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_machine_that_went_away_is_noticed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            PlainStream(accepted, send_seconds=1)
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
 def test_lies_about_lengths_cost_nothing(serve) -> None:

@@ -16,7 +16,7 @@ MOST_PENDING = 4096
 MEMORY_SECONDS = 10.0
 """How long a request waits for memory that others hold; then it fails."""
 ASSURED_BYTES = (2 << 20) + (1 << 16)
-"""A connection that holds nothing may hold so much whatever the others do, or a few could starve the rest: 2 MiB and headers."""
+"""A connection may hold so much (2 MiB and headers) whatever the others do, or a few could starve the rest."""
 
 
 class Holdings:
