@@ -21,6 +21,7 @@ from dmsnap.serve.nbd import Export
 from dmsnap.serve.nbd.descriptors import affordable_connections, raise_limit
 from dmsnap.serve.nbd.outbox import MOST_HELD_BYTES
 from dmsnap.serve.nbd.stream import PlainStream
+from dmsnap.serve.nbd.working import THREADS
 
 SIZE = 1 << 20
 
@@ -171,8 +172,10 @@ class Gated(Wrapper):
     def __init__(self, device: MemoryDevice) -> None:
         super().__init__(device)
         self.gate = threading.Semaphore(0)
+        self.asked = 0
 
     def _extents(self, offset, length):
+        self.asked += 1
         self.gate.acquire()
         return super()._extents(offset, length)
 
@@ -186,6 +189,21 @@ def test_what_was_asked_for_by_who_is_gone_is_not_begun(serve) -> None:
         device.gate.release()
         time.sleep(0.001)
     assert server.wait_for_last_client(20)
+
+
+def test_a_stop_that_breaks_off_begins_nothing_more(serve) -> None:
+    device = Gated(MemoryDevice(SIZE))
+    server = serve(Export("", device))
+    client = RawClient(server).enter("", "base:allocation")
+    client.sock.sendall(client.request(Command.BLOCK_STATUS, 0, SIZE) * 100)
+    while device.asked < THREADS:
+        time.sleep(0.001)
+    stopping = threading.Thread(target=server.stop, kwargs={"grace_seconds": 0.0})
+    stopping.start()
+    assert client.ended()
+    device.gate.release(100)
+    stopping.join()
+    assert device.asked == THREADS
 
 
 def test_who_shakes_hands_longest_gives_way_when_all_places_are_taken(serve) -> None:

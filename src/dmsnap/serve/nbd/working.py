@@ -128,9 +128,13 @@ class Worker:
         self._outbox.parts.append(self._replies.failed(cookie, offset, number, reason))
         self._counters.errors += 1
 
-    def close(self) -> None:
-        """Waits for what is being done; what takes long is given up between two steps, and what waits is not begun."""
+    def leave(self) -> None:
+        """What takes long is given up between two steps, and what waits is not begun; from any thread."""
         self._leaving = True
+
+    def close(self) -> None:
+        """As `leave`, and waits for what is being done."""
+        self.leave()
         if self._threads is not None:
             self._threads.shutdown()
 
