@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import resource
 import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from raw_nbd import RawClient, connect, go, option
@@ -16,7 +18,10 @@ from dmsnap.block.nbd import wire
 from dmsnap.block.nbd.wire import Command, Option
 from dmsnap.block.wrap import Wrapper
 from dmsnap.serve.nbd import Export
+from dmsnap.serve.nbd.descriptors import affordable_connections, raise_limit
 from dmsnap.serve.nbd.outbox import MOST_HELD_BYTES
+from dmsnap.serve.nbd.stream import PlainStream
+from dmsnap.serve.nbd.working import THREADS
 
 SIZE = 1 << 20
 
@@ -130,10 +135,75 @@ def test_memory_of_all_is_bounded(serve, monkeypatch) -> None:
     monkeypatch.setattr("dmsnap.serve.nbd.outbox.MEMORY_SECONDS", 0.05)
     server = serve(disk(4 * SIZE), memory_bytes=SIZE)
     client = RawClient(server).enter()
-    assert client.call(Command.READ, 0, 2 * SIZE).error == wire.NbdError.ENOMEM
-    assert client.call(Command.WRITE, 0, data=bytes(2 * SIZE)).error == wire.NbdError.ENOMEM
+    assert client.call(Command.READ, 0, 3 * SIZE).error == wire.NbdError.ENOMEM
+    assert client.call(Command.WRITE, 0, data=bytes(3 * SIZE)).error == wire.NbdError.ENOMEM
     assert client.call(Command.READ, 0, 4096).data == bytes(4096)
     assert client.call(Command.WRITE, 0, data=bytes(4096)).error == 0
+
+
+def test_who_holds_all_memory_does_not_starve_the_others(serve) -> None:
+    device = Never(MemoryDevice(8 * SIZE))
+    server = serve(disk(4 * SIZE), Export("slow", device), memory_bytes=8 * SIZE + 4096)
+    greedy = RawClient(server).enter("slow")
+    greedy.sock.sendall(greedy.request(Command.READ, 0, 4 * SIZE) * 2)
+    while len(device.pending) < 2:
+        time.sleep(0.001)
+    honest = RawClient(server).enter()
+    assert honest.call(Command.READ, 0, 2 * SIZE).data == bytes(2 * SIZE)
+    assert honest.call(Command.WRITE, 0, data=bytes(2 * SIZE), flags=wire.CommandFlag.FUA).error == 0
+    for pending in device.pending:
+        pending.finish()
+
+
+def test_replies_of_block_status_are_memory_too(serve, monkeypatch) -> None:
+    monkeypatch.setattr("dmsnap.serve.nbd.outbox.MEMORY_SECONDS", 0.05)
+    monkeypatch.setattr("dmsnap.serve.nbd.outbox.ASSURED_BYTES", 0)
+    server = serve(disk(), memory_bytes=8 * 16)
+    client = RawClient(server).enter("", "base:allocation")
+    assert client.call(Command.BLOCK_STATUS, 0, 512 * 9).error == wire.NbdError.ENOMEM
+    for _ in range(3):
+        assert client.call(Command.BLOCK_STATUS, 0, 512 * 8).statuses == {1: [(512 * 8, 3)]}
+    assert client.call(Command.BLOCK_STATUS, 0, SIZE, flags=wire.CommandFlag.REQ_ONE).statuses == {1: [(SIZE, 3)]}
+
+
+class Gated(Wrapper):
+    """Says what a range holds only when it is let."""
+
+    def __init__(self, device: MemoryDevice) -> None:
+        super().__init__(device)
+        self.gate = threading.Semaphore(0)
+        self.asked = 0
+
+    def _extents(self, offset, length):
+        self.asked += 1
+        self.gate.acquire()
+        return super()._extents(offset, length)
+
+
+def test_what_was_asked_for_by_who_is_gone_is_not_begun(serve) -> None:
+    device, many = Gated(MemoryDevice(SIZE)), 1000
+    server = serve(Export("", device))
+    with RawClient(server).enter("", "base:allocation") as client:
+        client.sock.sendall(client.request(Command.BLOCK_STATUS, 0, SIZE) * many)
+    for _ in range(many // 2):
+        device.gate.release()
+        time.sleep(0.001)
+    assert server.wait_for_last_client(20)
+
+
+def test_a_stop_that_breaks_off_begins_nothing_more(serve) -> None:
+    device = Gated(MemoryDevice(SIZE))
+    server = serve(Export("", device))
+    client = RawClient(server).enter("", "base:allocation")
+    client.sock.sendall(client.request(Command.BLOCK_STATUS, 0, SIZE) * 100)
+    while device.asked < THREADS:
+        time.sleep(0.001)
+    stopping = threading.Thread(target=server.stop, kwargs={"grace_seconds": 0.0})
+    stopping.start()
+    assert client.ended()
+    device.gate.release(100)
+    stopping.join()
+    assert device.asked == THREADS
 
 
 def test_who_shakes_hands_longest_gives_way_when_all_places_are_taken(serve) -> None:
@@ -167,6 +237,41 @@ def test_ten_thousand_connections(serve) -> None:
     assert server.counters.connections <= 64
     for sock in opened:
         sock.close()
+
+
+def test_a_crowd_never_takes_the_last_descriptor(serve) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 150, before[1]))
+    try:
+        server = serve(disk(), max_connections=1000)
+        crowd = [connect(server.addresses[0]) for _ in range(60)]
+        assert works(server)
+        assert server.counters.turned_away
+        for sock in crowd:
+            sock.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+    try:
+        raise_limit(100)
+        assert affordable_connections() >= 100
+        raise_limit(10)
+        assert affordable_connections() >= 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_machine_that_went_away_is_noticed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            PlainStream(accepted, send_seconds=1)
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
 def test_lies_about_lengths_cost_nothing(serve) -> None:

@@ -105,6 +105,7 @@ def command(
         if unix is None and tcp is None and not sockets:
             raise click.UsageError("where to listen? --unix PATH, or --tcp PORT", click.get_current_context())
         _warn_if_open_to_others(tcp, options["tls_cert"], line)
+        _raise_limit(options["max_connections"])
         serving = dmsnap.serve(
             [_named(snap) for snap in snaps], unix=unix, tcp=tcp, sockets=sockets, warn=line.warn, **options
         )
@@ -138,6 +139,12 @@ def _warn_if_open_to_others(tcp: str | None, tls_cert: str | None, line: StatusL
     host, _ = tcp_address(tcp)
     if not is_loopback(host):
         line.warn(f"{host}: whoever reaches this address can use every export; --tls-cert and --tls-client-ca limit it")
+
+
+def _raise_limit(connections: int) -> None:
+    from dmsnap.serve.nbd.descriptors import raise_limit
+
+    raise_limit(connections)
 
 
 def _answer_scrapes(address: str, serving: Serving, stack: ExitStack) -> str:

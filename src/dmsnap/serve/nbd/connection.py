@@ -73,6 +73,7 @@ class Connection:
         self._sock = sock
         self._rules = rules
         self._agreed = agreed
+        self._session: _Session | None = None
         self._plain = PlainStream(sock, send_seconds=rules.handshake_seconds)
 
     def hear_whether_alone(self, alone: bool) -> None:
@@ -85,8 +86,10 @@ class Connection:
         _shut(self._sock, socket.SHUT_RD)
 
     def abort(self) -> None:
-        """Ends it at once, from any thread."""
+        """Ends it at once, from any thread; of what it was asked for, nothing more is begun."""
         self.stopping = True
+        if self._session is not None:
+            self._session.leave()
         _shut(self._sock, socket.SHUT_RDWR)
 
     def run(self) -> None:
@@ -102,7 +105,7 @@ class Connection:
         if handshake.agreement is None or self.stopping:
             return
         stream.set_send_seconds(self._rules.send_seconds)
-        session = _Session(self, stream, self._rules, handshake.agreement)
+        self._session = session = _Session(self, stream, self._rules, handshake.agreement)
         try:
             session.serve(handshake.rest)
         finally:
@@ -201,6 +204,10 @@ class _Session:
             end += got
         while holdings.pending:
             self._wait()
+
+    def leave(self) -> None:
+        """Nothing more is begun; from any thread."""
+        self._worker.leave()
 
     def close(self) -> None:
         """Waits for what others do for it."""

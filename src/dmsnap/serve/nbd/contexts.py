@@ -15,9 +15,9 @@ from dmsnap.block.contract import Extent, ExtentKind
 from dmsnap.block.nbd.wire import AllocationFlag
 from dmsnap.serve.nbd.export import Export
 
-__all__ = ["Context", "Status", "contexts_of", "listed", "selected", "status_of"]
+__all__ = ["Context", "Status", "contexts_of", "listed", "most_extents", "selected", "status_of"]
 
-MOST_EXTENTS = 1 << 16
+MOST_EXTENTS = 1 << 15
 """In one reply, for each context; clients take up to 2^20."""
 STATUS_SECONDS = 0.5
 """After so long a reply is sent with what is known; the client asks on from there."""
@@ -67,6 +67,11 @@ def listed(contexts: Sequence[Context], queries: Sequence[str]) -> list[Context]
 def selected(contexts: Sequence[Context], queries: Sequence[str]) -> list[Context]:
     """What a client selects: by full names; others mean nothing."""
     return [context for context in contexts if context.name in queries]
+
+
+def most_extents(export: Export, length: int) -> int:
+    """How many extents `status_of` may return at most for each context of a range of ``length`` bytes."""
+    return min(MOST_EXTENTS, -(-length // export.least_block_bytes))
 
 
 def status_of(

@@ -15,6 +15,8 @@ MOST_PENDING = 4096
 """Requests of one connection that other threads work on, likewise."""
 MEMORY_SECONDS = 10.0
 """How long a request waits for memory that others hold; then it fails."""
+ASSURED_BYTES = (2 << 20) + (1 << 16)
+"""A connection may hold so much (2 MiB and headers) whatever the others do, or a few could starve the rest."""
 
 
 class Holdings:
@@ -45,7 +47,7 @@ class Holdings:
         """
         while self.crowded:
             self.wait()
-        while not self._budget.try_take(size):
+        while not self._budget.try_take(size, anyway=self.held_bytes + size <= ASSURED_BYTES):
             if not self.pending:
                 self._budget.take(size, MEMORY_SECONDS)
                 break

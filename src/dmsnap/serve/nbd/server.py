@@ -15,6 +15,7 @@ from typing import Self
 from dmsnap.errors import DmsnapError
 from dmsnap.serve.nbd.connection import Connection, Rules
 from dmsnap.serve.nbd.counters import Counters
+from dmsnap.serve.nbd.descriptors import affordable_connections
 from dmsnap.serve.nbd.export import Export, check_exports
 from dmsnap.serve.nbd.listening import Listener
 from dmsnap.serve.nbd.memory import Budget
@@ -37,12 +38,13 @@ class Server:
     Args:
         exports: What to serve; the first is what a client gets that names none. Their devices stay the caller's.
         tls: Demand TLS. None: none is offered.
-        max_connections: At once. When all are taken, the one that has been in its handshake for longest gives way to a
-            new one; where all are served, the new one is closed.
+        max_connections: At once, or fewer where the limit of open files does not allow for so many. When all are taken,
+            the one that has been in its handshake for longest gives way to a new one; where all are served, the new one
+            is closed.
         handshake_seconds: For a client to choose an export.
         request_seconds: For a request from its first byte to its last, beside a second for every 64 KiB of its data.
         send_seconds: How long a client may leave replies unread when no more can be sent to it.
-        memory_bytes: For the requests of all clients together, beside about 2 MiB for each connection.
+        memory_bytes: For the requests of all clients together, beside about 4 MiB for each connection.
 
     Raises:
         BadRequest: The exports cannot be served.
@@ -64,7 +66,9 @@ class Server:
         budget = Budget(memory_bytes)
         self._rules = Rules(self._exports, tls, handshake_seconds, request_seconds, send_seconds, budget)
         self._tls = tls is not None
-        self._max_connections = max_connections
+        self._max_connections = min(max_connections, affordable_connections())
+        if self._max_connections < max_connections:
+            log.warning("the limit of open files allows for %d clients at once", self._max_connections)
         self._listeners: list[Listener] = []
         self._changed = threading.Condition()
         self._shaking: dict[Connection, threading.Thread] = {}

@@ -21,6 +21,7 @@ LEAST_BYTES_A_SECOND = 1 << 16
 BRISK_SECONDS = 200e-6
 """A client is brisk while it does not let the server wait for longer than this, and `LOOK_OUT_SECONDS` after that."""
 LOOK_OUT_SECONDS = 100e-6
+_ASK_AFTER_SECONDS, _ASK_AGAIN_SECONDS = 60, 15  # TCP: a machine that went away would hold a place for ever
 _TLS_BYTES = 1 << 18
 
 
@@ -44,6 +45,9 @@ class PlainStream:
         sock.settimeout(None)  # limits are the kernel's: those of Python cost a system call each time
         with contextlib.suppress(OSError):  # not for a unix socket
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _ASK_AFTER_SECONDS)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _ASK_AGAIN_SECONDS)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.set_send_seconds(send_seconds)
 
     def set_send_seconds(self, seconds: float) -> None:

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from dmsnap.block.contract import BlockDevice
-from dmsnap.block.nbd.wire import Command, CommandFlag, NbdError
+from dmsnap.block.nbd.wire import BLOCK_STATUS_ENTRY_64, Command, CommandFlag, NbdError
 from dmsnap.serve.nbd.arrivals import Arrivals
-from dmsnap.serve.nbd.contexts import status_of
+from dmsnap.serve.nbd.contexts import Context, most_extents, status_of
 from dmsnap.serve.nbd.counters import Counters
 from dmsnap.serve.nbd.failures import told
 from dmsnap.serve.nbd.handshake import Agreement
@@ -117,7 +117,7 @@ class Worker:
             self._now_or_later(request, partial(self._cache, offset, length), short=length <= SHORT_BYTES)
         elif kind == Command.BLOCK_STATUS:
             self._counters.others += 1
-            self._hand_over(partial(self._status, request))
+            self._start_status(request)
         elif kind == Command.READ:
             self._outbox.parts.append(self._replies.empty(cookie, offset))
         else:
@@ -128,9 +128,13 @@ class Worker:
         self._outbox.parts.append(self._replies.failed(cookie, offset, number, reason))
         self._counters.errors += 1
 
-    def close(self) -> None:
-        """Waits for what is being done; what takes long is given up between two steps."""
+    def leave(self) -> None:
+        """What takes long is given up between two steps, and what waits is not begun; from any thread."""
         self._leaving = True
+
+    def close(self) -> None:
+        """As `leave`, and waits for what is being done."""
+        self.leave()
         if self._threads is not None:
             self._threads.shutdown()
 
@@ -153,20 +157,39 @@ class Worker:
 
     def _in_steps(self, call: Callable[[int, int], None], offset: int, length: int, step: int) -> None:
         for start in range(offset, offset + length, step):
-            if self._leaving:
-                raise InterruptedError("the connection ends")
+            self._check_staying()
             call(start, min(step, offset + length - start))
 
-    def _status(self, request: Request) -> Callable[[], None]:
+    def _check_staying(self) -> None:
+        if self._leaving:
+            raise InterruptedError("the connection ends")
+
+    def _start_status(self, request: Request) -> None:
+        """Accounts for the longest reply there may be: those that a client does not take would gather."""
         contexts = [c for c in self._agreement.contexts if request.contexts is None or c.number in request.contexts]
-        only_first = bool(request.flags & CommandFlag.REQ_ONE)
-        cookie, offset = request.cookie, request.offset
+        most = 1 if request.flags & CommandFlag.REQ_ONE else most_extents(self._agreement.export, request.length)
+        held = len(contexts) * most * BLOCK_STATUS_ENTRY_64.size
         try:
-            statuses = status_of(self._agreement.export, contexts, offset, request.length, only_first=only_first)
+            self._holdings.hold(held)
+        except MemoryError as error:
+            self._answer(request.cookie, request.offset, error)
+            return
+        self._hand_over(partial(self._status, request, contexts, held))
+
+    def _status(self, request: Request, contexts: Sequence[Context], held: int) -> Callable[[], None]:
+        export, cookie, offset = self._agreement.export, request.cookie, request.offset
+        only_first = bool(request.flags & CommandFlag.REQ_ONE)
+        try:
+            self._check_staying()
+            statuses = status_of(export, contexts, offset, request.length, only_first=only_first)
+            numbered = [(context.number, status) for context, status in zip(contexts, statuses, strict=True)]
+            return partial(self._answer_status, self._replies.status(cookie, offset, numbered), held)
         except Exception as error:  # noqa: BLE001 - see `told`
-            return partial(self.refuse, cookie, offset, *told(error))
-        numbered = [(context.number, status) for context, status in zip(contexts, statuses, strict=True)]
-        return partial(self._outbox.parts.append, self._replies.status(cookie, offset, numbered))
+            return partial(self._answer, cookie, offset, error, held)
+
+    def _answer_status(self, reply: bytes, held: int) -> None:
+        self._outbox.parts.append(reply)
+        self._outbox.give_when_sent(held)
 
     # -- now, or later in a thread -------------------------------------------------------------------------------------
 
@@ -202,6 +225,7 @@ class Worker:
 
     def _attempt(self, work: Callable[[], None]) -> Exception | None:
         try:
+            self._check_staying()
             work()
         except Exception as error:  # noqa: BLE001 - see `told`
             told(error)
