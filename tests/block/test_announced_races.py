@@ -82,7 +82,7 @@ def test_an_interrupt_between_the_data_and_the_end_of_a_poll_leaves_the_read_to_
 ) -> None:
     medium = Medium(lambda: None)
     monkeypatch.setattr(medium, "collect_at_once", lambda _, view: len(view))
-    read, view = a_read(medium)
+    read, _ = a_read(medium)
     with monkeypatch.context() as patch:
         patch.setattr(AnnouncedRead, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""What other threads finished for a connection: each is taken once, the socket is readable when and only when some are."""
+"""What other threads finished for a connection: each is taken once, and the socket is readable while some are."""
 
 from __future__ import annotations
 

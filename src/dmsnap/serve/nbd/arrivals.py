@@ -31,7 +31,7 @@ class Arrivals:
             self._tell()
 
     def take(self) -> None:
-        """Calls everything that has arrived. Where one of the calls raises, the others are there for the next `take`."""
+        """Calls everything that has arrived. After one that raises, the others are for the next `take`."""
         with contextlib.suppress(OSError):  # though nothing was told: one who was about to tell may do so late
             self._waiting.recv(64)
         self._told = False  # before looking: what comes now tells again
