@@ -11,7 +11,7 @@ from dmsnap.block.contract import IOFailed
 from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.nbd.wire import Command, CommandFlag, NbdError
 from dmsnap.block.wrap import Wrapper
-from dmsnap.serve.nbd import Export
+from dmsnap.serve.nbd import Export, Server
 from dmsnap.serve.nbd import outbox as outbox_module
 
 pytestmark = pytest.mark.timeout(60)
@@ -76,3 +76,38 @@ def test_memory_the_system_does_not_have_is_not_held(serve, monkeypatch, flags: 
     assert client.call(Command.READ, 0, 2 * SIZE).error == 0
     assert client.call(Command.FLUSH).error == 0
     assert budget._left == whole
+
+
+def test_after_a_mistake_of_the_servers_nothing_stays_behind(tmp_path) -> None:
+    """A bug in a device ends the connection: its memory is given back, and its thread does not wait for ever."""
+    entered, may_end = threading.Semaphore(0), threading.Event()
+
+    class Buggy(Wrapper):
+        def _flush(self) -> None:
+            entered.release()
+            may_end.wait(20)
+            raise ZeroDivisionError
+
+        def _start_reads(self, requests):
+            raise ZeroDivisionError
+
+    server = Server([Export("", Buggy(MemoryDevice(4 * SIZE)))])
+    server.listen_unix(tmp_path / "s")
+    server.start()
+    budget = server._rules.budget
+    whole = budget._left
+    with RawClient(server).enter() as client:
+        client.send(Command.READ, 0, 2 * SIZE)
+        assert client.take(1) == b""
+    with RawClient(server).enter() as client:
+        for cookie in range(2):
+            client.send(Command.FLUSH, cookie=cookie)
+        for _ in range(2):
+            assert entered.acquire(timeout=20)
+        may_end.set()
+        assert client.take(1) == b""
+    assert server.wait_for_last_client(20)
+    assert server.counters.crashes == 2
+    assert budget._left == whole
+    with pytest.raises(ZeroDivisionError):
+        server.stop()

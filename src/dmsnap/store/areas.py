@@ -64,8 +64,8 @@ class MetadataAreas:
 
         Args:
             records: To be added.
-            flushes_failed: The device's `BlockDevice.failed_flushes` when the first of their copies was to be written; by
-                default as it is now.
+            flushes_failed: The device's `BlockDevice.failed_flushes` when the first of their copies was to be
+                written; by default as it is now.
 
         Raises:
             IOFailed: The device failed; records may be there or not. Where it is out of room, the same call may be made
