@@ -153,9 +153,9 @@ class SnapshotDevice(BlockDevice):
         self, plans: Sequence[_Plan | None], below: Sequence[ReadRequest], above: Sequence[ReadRequest]
     ) -> list[Completion]:
         """Starts the reads of the two devices, and returns a completion for each plan."""
-        from_origin = self.origin.start_reads(below) if below else []
+        from_origin = _start_checked(self.origin, below) if below else []
         try:
-            from_cow = self._cow.start_reads(above) if above else []
+            from_cow = _start_checked(self._cow, above) if above else []
         except BaseException:  # none was started, the caller is to know: so none may go on
             wait_for(from_origin)
             raise
@@ -263,6 +263,11 @@ class SnapshotDevice(BlockDevice):
             origin_chunk=chunk,
             cow_offset_bytes=at,
         )
+
+
+def _start_checked(device: BlockDevice, requests: Sequence[ReadRequest]) -> list[Completion]:
+    """As `BlockDevice.start_reads` of what lies on the device, as parts of a checked request do: not checked again."""
+    return device.start_reads(requests) if device.closed else device._start_reads(requests)
 
 
 def wait_for(reads: Sequence[Completion]) -> None:
