@@ -330,7 +330,7 @@ class WritableSnapshot(SnapshotDevice):
 
     @property
     def failed_flushes(self) -> int:
-        return self._failed_flushes + self._cow.failed_flushes
+        return self._cow.failed_flushes  # a commit that failed for want of room has lost nothing
 
     @property
     def zeroes_quickly(self) -> bool:
