@@ -80,3 +80,14 @@ def test_where_there_is_no_such_call_a_write_and_a_sync_do_it(path, calls, monke
         device.write_at(512, b"a" * 512, fua=True)
     assert calls == ["write", "sync"]
     assert path.read_bytes()[512:1024] == b"a" * 512
+
+
+@pytest.mark.parametrize("most", [1, 511, 512, 513, 1024, 1500])
+def test_writes_together_that_the_system_cuts_short_are_all_made(path, monkeypatch, most: int) -> None:
+    def short(fd: int, views: list[memoryview], offset: int) -> int:
+        return os.pwrite(fd, b"".join(views)[:most], offset)
+
+    monkeypatch.setattr(file_module, "pwritev", short)
+    with FileDevice(path, writable=True) as device:
+        device.write_many([(at, memoryview(letter * 512)) for at, letter in ((512, b"1"), (1024, b"2"), (1536, b"3"))])
+        assert device.read_at(512, 1536) == b"1" * 512 + b"2" * 512 + b"3" * 512

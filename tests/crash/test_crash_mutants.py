@@ -34,19 +34,19 @@ def unflushed(device: BlockDevice) -> Iterator[None]:
 
 
 def copies_unflushed(patch: Patch) -> None:
-    patch.setattr(MetadataAreas, "_flush_copies", lambda self: None)
+    patch.setattr(MetadataAreas, "_flush_copies", lambda self, flushes_failed: None)
 
 
 def area_before_its_successor(patch: Patch) -> None:
     right = MetadataAreas.append
 
-    def append(self: Any, records: Any) -> None:
+    def append(self: Any, records: Any, flushes_failed: int) -> None:
         room = self.per_area - self.committed
         if len(records) >= room:
-            self._flush_copies()
+            self._flush_copies(flushes_failed)
             self._put(self.area, self.committed, records[:room])
             self._client.write_dirty()
-        right(self, records)
+        right(self, records, flushes_failed)
 
     patch.setattr(MetadataAreas, "append", append)
 

@@ -71,21 +71,17 @@ class AnnouncedRead(Completion):
             got = 0
             try:
                 got = self._device.collect_at_once(offset, view)
+                if got == len(view):
+                    self.finish()
             finally:
-                if got < len(view):
-                    self._todo.append((offset + got, view[got:]))
-            if got == len(view):
-                self.finish()
+                if not self.done:
+                    self._put_back(offset + got, view[got:])
         return self.done
 
     def add_done_callback(self, callback: Callable[[Completion], None]) -> None:
         super().add_done_callback(callback)
-        if not self.done and self._todo:
-            try:
-                offset, view = self._todo.pop()
-            except IndexError:
-                return
-            self._device.hand_over(self, offset, view)
+        if not self.done:
+            self._hand_over()
 
     def _collect(self) -> None:
         try:
@@ -93,15 +89,29 @@ class AnnouncedRead(Completion):
         except IndexError:
             return
         error: Exception | None = None
-        begun = perf_counter()
         try:
-            self._device.collect(offset, view)
-        except Exception as failure:  # noqa: BLE001 - whatever it is, all who wait must hear of it
-            error = failure
-        except BaseException:
-            self._todo.append((offset, view))
-            raise
-        took = perf_counter() - begun
-        if took > SLOW_SECONDS and begun - self._since > took:
-            self._device.announced_in_vain()
-        self.finish(error)
+            begun = perf_counter()
+            try:
+                self._device.collect(offset, view)
+            except Exception as failure:  # noqa: BLE001 - whatever it is, all who wait must hear of it
+                error = failure
+            took = perf_counter() - begun
+            if took > SLOW_SECONDS and begun - self._since > took:
+                self._device.announced_in_vain()
+            self.finish(error)
+        finally:  # where the thread was interrupted, by Ctrl-C
+            if not self.done:
+                self._put_back(offset, view)
+
+    def _put_back(self, offset: int, view: memoryview) -> None:
+        """Leaves the rest to the next one. Who came meanwhile, and found nothing to do, waits for a call."""
+        self._todo.append((offset, view))
+        if self._callbacks:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        try:
+            offset, view = self._todo.pop()
+        except IndexError:  # who has it finishes it, or puts it back
+            return
+        self._device.hand_over(self, offset, view)

@@ -323,8 +323,11 @@ class BlockDevice(ABC):
     def _write_at(self, offset: int, view: memoryview) -> None: ...
 
     def _write_durably(self, offset: int, view: memoryview) -> None:
+        before = self.failed_flushes
         self._write_at(offset, view)
         self._flush()
+        if self.failed_flushes != before:
+            raise IOFailed(f"{self.name}: another's flush failed meanwhile, and what was written may be lost")
 
     def _write_many(self, requests: Sequence[WriteRequest]) -> None:
         for offset, view in requests:

@@ -59,14 +59,19 @@ class MetadataAreas:
         self._client = BufioClient(device, self._piece_bytes, cache_bytes=_CACHE_BYTES, writers=0)
         self._clean_behind = False  # whether what lies behind the end marker is known to be zeros
 
-    def append(self, records: Records) -> None:
+    def append(self, records: Records, flushes_failed: int | None = None) -> None:
         """Adds records behind the last one; on return they, and all written before on the device, are durable.
+
+        Args:
+            records: To be added.
+            flushes_failed: The device's `BlockDevice.failed_flushes` when the first of their copies was to be
+                written; by default as it is now.
 
         Raises:
             IOFailed: The device failed; records may be there or not. Where it is out of room, the same call may be made
                 again once there is some.
         """
-        self._flush_copies()
+        self._flush_copies(flushes_failed)
         room = self.per_area - self.committed
         here, beyond = records[:room], records[room:]
         area, committed = self.area, self.committed + len(here)
@@ -145,16 +150,24 @@ class MetadataAreas:
         """Lets go of the cache; everything is on the device already."""
         self._client.close()
 
-    def _flush_copies(self) -> None:
+    def _flush_copies(self, flushes_failed: int | None) -> None:
         """Makes durable what the records will point at.
 
         What a failed flush lost stays lost, though the next flush may well succeed: so a device without room is here a
         failure like any other, and not one after which the same is tried again.
         """
+        if flushes_failed is None:
+            flushes_failed = self._device.failed_flushes
         try:
             self._device.flush()
         except OutOfRoom as error:
             raise IOFailed(error.message, hint=error.hint, **error.fields) from error
+        if self._device.failed_flushes != flushes_failed:  # of another, who was told instead
+            raise IOFailed(
+                f"{self._device.name}: a flush failed, and what was copied may be lost",
+                hint="the medium is failing; see the system log",
+                device=self._device.name,
+            )
 
     # -- areas in pieces ----------------------------------------------------------------------------------------------
 

@@ -87,6 +87,7 @@ class PersistentStore(ExceptionStore):
         self._waiting: list[NewRun] = []
         self._lock = threading.Lock()  # of what waits
         self._writing = threading.Lock()  # of the areas
+        self._flushes_failed = store.device.failed_flushes  # before the first of the copies that are not recorded
         self._merged = False  # whether `next_free` is an estimate
         self._doubtful = False  # whether copies may be lost, so that nothing more must be recorded
         self._marked = not store.valid  # whether the header says that the snapshot is invalid
@@ -95,6 +96,8 @@ class PersistentStore(ExceptionStore):
 
     def allocate(self, first: int, count: int) -> list[NewRun]:
         runs: list[NewRun] = []
+        if not self._outstanding and not self._waiting:  # no copies are at stake: what was lost before is not ours
+            self._flushes_failed = self.device.failed_flushes
         if self._merged:
             self._allocator.next_free = self._behind_the_last_copy()
             self._merged = False
@@ -140,10 +143,11 @@ class PersistentStore(ExceptionStore):
     def _commit(self) -> bool:
         with self._lock:
             batch, self._waiting = self._waiting, []
+            flushes_failed = self._flushes_failed
         if not batch:
             return False
         try:
-            self._areas.append(_as_records(batch))
+            self._areas.append(_as_records(batch), flushes_failed)
         except BaseException as error:
             with self._lock:
                 self._waiting[:0] = batch

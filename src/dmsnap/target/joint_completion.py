@@ -22,7 +22,7 @@ class _Joint(Completion):
     def __init__(self, parts: Sequence[Completion]) -> None:
         super().__init__()
         self._parts = parts
-        self._unfinished = [self]  # who takes it out finishes it
+        self._unfinished = [True]  # who takes it out finishes it
         self._watched = False
 
     @property

@@ -159,9 +159,9 @@ class SnapshotDevice(BlockDevice):
         self, plans: Sequence[_Plan | None], below: Sequence[ReadRequest], above: Sequence[ReadRequest]
     ) -> list[Completion]:
         """Starts the reads of the two devices, and returns a completion for each plan."""
-        from_origin = self.origin.start_reads(below) if below else []
+        from_origin = _start_checked(self.origin, below) if below else []
         try:
-            from_cow = self._cow.start_reads(above) if above else []
+            from_cow = _start_checked(self._cow, above) if above else []
         except BaseException:  # none was started, the caller is to know: so none may go on
             wait_for(from_origin)
             raise
@@ -270,6 +270,11 @@ def _reads(at: _Int64Array, start: _Int64Array, stop: _Int64Array, view: memoryv
     """A read at each place into its part of some memory."""
     pieces = zip(at.tolist(), start.tolist(), stop.tolist(), strict=True)
     return [(place, view[begin:end]) for place, begin, end in pieces]
+
+
+def _start_checked(device: BlockDevice, requests: Sequence[ReadRequest]) -> list[Completion]:
+    """As `BlockDevice.start_reads` of what lies on the device, as parts of a checked request do: not checked again."""
+    return device.start_reads(requests) if device.closed else device._start_reads(requests)
 
 
 def wait_for(reads: Sequence[Completion]) -> None:

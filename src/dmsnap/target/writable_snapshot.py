@@ -329,6 +329,10 @@ class WritableSnapshot(SnapshotDevice):
     # -- the rest -----------------------------------------------------------------------------------------------------
 
     @property
+    def failed_flushes(self) -> int:
+        return self._cow.failed_flushes  # a commit that failed for want of room has lost nothing
+
+    @property
     def zeroes_quickly(self) -> bool:
         return self._cow.zeroes_quickly
 

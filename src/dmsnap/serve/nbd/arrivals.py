@@ -28,19 +28,25 @@ class Arrivals:
         """Hands over; ``arrival`` is called by who takes. It neither blocks nor raises, as a completion demands."""
         self._queue.append(arrival)
         if not self._told:
-            self._told = True
-            with contextlib.suppress(OSError):  # full, so that it wakes anyway; or closed: nobody is interested
-                self._wake.send(b"\0")
+            self._tell()
 
     def take(self) -> None:
-        """Calls everything that has arrived."""
-        if self._told:
-            with contextlib.suppress(OSError):
-                self._waiting.recv(64)
-            self._told = False  # before looking: what comes now tells again
+        """Calls everything that has arrived. After one that raises, the others are for the next `take`."""
+        with contextlib.suppress(OSError):  # though nothing was told: one who was about to tell may do so late
+            self._waiting.recv(64)
+        self._told = False  # before looking: what comes now tells again
         queue = self._queue
-        while queue:
-            queue.popleft()()
+        try:
+            while queue:
+                queue.popleft()()
+        finally:
+            if queue:
+                self._tell()
+
+    def _tell(self) -> None:
+        self._told = True
+        with contextlib.suppress(OSError):  # full, so that it wakes anyway; or closed: nobody is interested
+            self._wake.send(b"\0")
 
     def close(self) -> None:
         """What still comes is dropped."""

@@ -214,9 +214,10 @@ class _Session:
         self._worker.close()
         self._outbox.parts.clear()
         while self._holdings.pending:
-            self._wait_for_others()
+            with contextlib.suppress(Exception):  # one mistake of the server's is enough to end it
+                self._wait_for_others()
             self._outbox.parts.clear()
-        self._outbox.send()  # nothing, but memory is given back
+        self._holdings.give_all()
         self._arrivals.close()
 
     def _do_all(self, events: list[Event]) -> bool:
@@ -283,7 +284,7 @@ class _Session:
         refused, size, got = ahead.refused, ahead.data_bytes, len(begun)
         while refused is None:
             try:
-                self._holdings.hold(size)
+                data = self._holdings.memory(size)
                 break
             except MemoryError:
                 refused = Refused(ahead.cookie, ahead.offset, NbdError.ENOMEM, "no memory")
@@ -293,7 +294,6 @@ class _Session:
             self._worker.refuse(*refused)
             self._send()
             return
-        data = bytearray(size)
         taken = False
         try:
             view = memoryview(data)

@@ -54,6 +54,15 @@ class Holdings:
             self.wait()
         self.held_bytes += size
 
+    def memory(self, size: int) -> bytearray:
+        """Returns memory that is accounted for. Errors as `hold`, also where the system has no more."""
+        self.hold(size)
+        try:
+            return bytearray(size)
+        except MemoryError:
+            self.give(size)
+            raise
+
     def hold_anyway(self, size: int) -> None:
         """Accounts for memory that is held already."""
         self._budget.try_take(size, anyway=True)
@@ -63,6 +72,10 @@ class Holdings:
         """The memory is free."""
         self._budget.give(size)
         self.held_bytes -= size
+
+    def give_all(self) -> None:
+        """The connection is over, and nobody works on its requests any more."""
+        self.give(self.held_bytes)
 
     @property
     def crowded(self) -> bool:

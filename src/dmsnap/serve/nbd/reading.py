@@ -30,8 +30,8 @@ class _Memory:
 
     __slots__ = ("data", "held", "left", "view")
 
-    def __init__(self, size: int, *, held: bool) -> None:
-        self.data = bytearray(size)
+    def __init__(self, data: bytearray, *, held: bool) -> None:
+        self.data = data
         self.view = memoryview(self.data)
         self.held = held
         self.left = 0
@@ -129,7 +129,7 @@ class Reader:
         head = self._replies.data_head_bytes
         needed = head + requests[done][2]
         if self._kept is None and not self._holdings.pending:
-            self._kept, self._position = _Memory(REPLY_BYTES, held=False), 0
+            self._kept, self._position = _Memory(bytearray(REPLY_BYTES), held=False), 0
         if self._kept is not None and needed <= REPLY_BYTES:
             if self._position + needed > REPLY_BYTES:
                 self._outbox.send()
@@ -139,8 +139,7 @@ class Reader:
             if needed + head + length > REPLY_BYTES:
                 break
             needed += head + length
-        self._holdings.hold(needed)
-        return _Memory(needed, held=True)
+        return _Memory(self._holdings.memory(needed), held=True)
 
     def _issue(
         self, memory: _Memory, requests: Sequence[tuple[int, int, int]], wanted: list[ReadRequest], first: int, end: int

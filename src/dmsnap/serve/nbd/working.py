@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from dmsnap.block.contract import BlockDevice
+from dmsnap.block.contract import BlockDevice, IOFailed
 from dmsnap.block.nbd.wire import BLOCK_STATUS_ENTRY_64, Command, CommandFlag, NbdError
 from dmsnap.serve.nbd.arrivals import Arrivals
 from dmsnap.serve.nbd.contexts import Context, most_extents, status_of
@@ -60,6 +60,7 @@ class Worker:
         self._counters = counters
         self._threads: ThreadPoolExecutor | None = None
         self._leaving = False
+        self._failed_flushes = self._device.failed_flushes
 
     # -- writes --------------------------------------------------------------------------------------------------------
 
@@ -83,7 +84,7 @@ class Worker:
             self._counters.writes += 1
             self._counters.bytes_written += len(data)
 
-    def write_durably(self, cookie: int, offset: int, data: bytes | bytearray) -> None:
+    def write_durably(self, cookie: int, offset: int, data: bytearray) -> None:
         """Writes memory that is its own and accounted for, durably; answers later."""
         self._counters.writes += 1
         self._counters.bytes_written += len(data)
@@ -97,14 +98,15 @@ class Worker:
         cookie, offset = request.cookie, request.offset
         if kind == Command.FLUSH:
             self._counters.flushes += 1
-            self._later(cookie, 0, self._device.flush)
+            self._later(cookie, 0, self._flush)
         elif kind == Command.WRITE and request.data:
             try:
-                self._holdings.hold(length)
+                data = self._holdings.memory(length)
             except MemoryError as error:
                 self._answer(cookie, offset, error)
                 return
-            self.write_durably(cookie, offset, bytes(request.data))
+            data[:] = request.data
+            self.write_durably(cookie, offset, data)
         elif kind in (Command.WRITE_ZEROES, Command.TRIM):
             self._counters.zeroes += 1
             self._counters.bytes_zeroed += length
@@ -138,6 +140,18 @@ class Worker:
         if self._threads is not None:
             self._threads.shutdown()
 
+    def _flush(self) -> None:
+        """Flushes; fails, once, where a flush has failed of which another client was told: ours may be lost with its.
+
+        See `BlockDevice.failed_flushes`. A client may rely on a flush that it sends over any of its connections.
+        """
+        try:
+            self._device.flush()
+        finally:
+            before, self._failed_flushes = self._failed_flushes, self._device.failed_flushes
+        if before != self._failed_flushes:
+            raise IOFailed(f"{self._device.name}: another client's flush failed, and writes may be lost")
+
     def _clear(self, request: Request) -> None:
         device, flags = self._device, request.flags
         step, clear = STEP_BYTES, device.zero
@@ -147,7 +161,7 @@ class Worker:
             step, clear = len(_ZEROS), self._write_zeros
         self._in_steps(clear, request.offset, request.length, step)
         if flags & CommandFlag.FUA:
-            device.flush()
+            self._flush()
 
     def _write_zeros(self, offset: int, length: int) -> None:
         self._device.write_at(offset, _ZEROS[:length])
@@ -210,9 +224,17 @@ class Worker:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(THREADS, "nbd-worker")
         self._holdings.pending += 1
-        self._threads.submit(self._run, attempt)
+        todo = [attempt]  # who takes it out does it
+        try:
+            self._threads.submit(self._run, todo)
+        except RuntimeError:  # the system has no more threads to give; it may be queued for those that there are
+            self._run(todo)
 
-    def _run(self, attempt: Callable[[], Callable[[], None]]) -> None:
+    def _run(self, todo: list[Callable[[], Callable[[], None]]]) -> None:
+        try:
+            attempt = todo.pop()
+        except IndexError:
+            return
         try:
             answer = attempt()
         except BaseException as error:  # noqa: BLE001 - it is raised again, in the connection's own thread
