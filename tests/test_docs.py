@@ -74,6 +74,7 @@ def walk(page: str, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def play(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the tour has made, with every step of it checked on the way."""
+    need_tool("qemu-io")
     return walk(README, tmp_path_factory.mktemp("tour"))
 
 
@@ -183,6 +184,7 @@ def test_every_json_field_is_documented() -> None:
         "docs/disk-models.md",
         "docs/json.md",
         "docs/mount.md",
+        "docs/nbd-client.md",
         "docs/prefetch.md",
         "docs/serve.md",
         "docs/stack.md",

@@ -178,12 +178,21 @@ def test_a_snapshot_that_was_lost_is_a_failure_in_the_end(serve, files) -> None:
         (["--unix", "s", "--when-full", "explode"], 2, "explode"),
         (["--unix", "s", "--sync", "never"], 2, "never"),
         (["--unix", "s", "--max-connections", "0"], 2, "max-connections"),
-        (["--unix", "s", "--metrics", "nowhere"], 1, "not an address"),
-        (["--unix", "s", "--tls-cert", "cert.pem"], 1, "--tls-key"),
+        (["--unix", "s", "--metrics", "nowhere"], 2, "not an address"),
+        (["--unix", "s", "--metrics", "unix:"], 2, "needs a path"),
+        (["--unix", "s", "--tls-cert", "cert.pem"], 2, "--tls-key"),
+        (["--unix", "s", "--tls-client-ca", "ca.pem"], 2, "--tls-key"),
+        (["--unix", "s", "--trace", "load.txt"], 2, ".json"),
+        (["--unix", ""], 1, "is empty"),
+        (["--unix", "missing/s"], 1, "hint: make the directory"),
+        (["--tcp", "0.0.0.0:0", "--tls-cert", "cert.pem", "--tls-key", "key.pem"], 1, "cert.pem: no such file"),
+        (["--tcp", "192.0.2.1:0"], 1, "192.0.2.1 port 0: cannot listen there: [a-z ]+ .hint: name an address"),
         (["--unix", "s", "--tls-cert", "cert.pem", "--tls-key", "key.pem"], 1, "cert.pem"),
         (["--unix", "."], 1, "cannot listen|no socket"),
         (["--unix", "x" * 200], 1, "too long"),
-        (["monday.cow", "--unix", "s"], 1, "both be 'monday'"),
+        (["monday.cow", "--unix", "s"], 1, "monday.cow: named twice"),
+        (["other/monday.cow", "--unix", "s"], 1, "both be 'monday'"),
+        (["=monday.cow", "--unix", "s"], 1, "no name to be exported by"),
         (["missing.cow", "--unix", "s"], 1, "missing.cow"),
     ],
 )
@@ -193,6 +202,40 @@ def test_what_is_wrong_is_one_line(arguments: list[str], status: int, message: s
     assert process.stdout == ""
     assert re.fullmatch(rf"dmsnap: .*(?:{message}).*\n", process.stderr), process.stderr
     assert not (files.folder / "s").exists()
+
+
+def test_a_store_in_use_is_all_that_is_said(serve, program, files) -> None:
+    serve("--unix", "s")
+    process = program("serve", files.store.name, "--origin", files.origin.name, "--unix", "t")
+    assert process.returncode == 1
+    assert re.fullmatch(r"dmsnap: monday.cow: in use by another writer \(hint: .*\)\n", process.stderr)
+
+
+def test_a_working_directory_that_is_gone_is_said(files) -> None:
+    gone = files.folder / "gone"
+    gone.mkdir()
+    dmsnap_serve = f"exec {sys.executable} -m dmsnap serve {files.store} --origin {files.origin} --unix s"
+    process = subprocess.run(
+        ["/bin/sh", "-c", f"rmdir {gone}; {dmsnap_serve}"], cwd=gone, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 1
+    assert re.fullmatch(r"dmsnap: s: the working directory is gone \(hint: .*\)\n", process.stderr)
+
+
+def test_names_that_are_no_text_are_served(files) -> None:
+    odd = os.fsdecode(b"bad\xff\n.cow")
+    files.store.rename(files.folder / odd)
+    with Served(odd, "--origin", files.origin, "--unix", os.fsdecode(b"s\xff"), lines=2, cwd=files.folder) as served:
+        assert "%FF" in served.lines[0]
+        assert client("qemu-io", "-f", "raw", "-c", "read 0 4096", served.lines[0]).returncode == 0
+        assert served.end() == (0, "", "")
+
+
+def test_loading_is_traced(serve, files) -> None:
+    served = serve("--unix", "s", "--trace", "load.json", "--prefetch", "kernel")
+    (load,) = json.loads((files.folder / "load.json").read_text())["loads"]
+    assert (load["device"], load["prefetch"]) == (str(files.store), "kernel")
+    assert served.end() == (0, "", "")
 
 
 def test_a_socket_in_use_is_not_taken_and_one_left_behind_is(serve, program, files) -> None:

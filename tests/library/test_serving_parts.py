@@ -58,6 +58,10 @@ def test_a_name_that_is_no_text_is_exported_escaped() -> None:
     assert name == "\\udcff\\x1b"
 
 
+def test_a_store_behind_nbd_has_the_name_of_its_export() -> None:
+    assert list(export_names(["nbd://host/monday.cow", "nbd+unix:///?socket=x.sock"])) == ["monday", "snapshot"]
+
+
 # -- what is opened ---------------------------------------------------------------------------------------------------
 
 

@@ -117,8 +117,16 @@ def test_old_tls_is_refused(pki: Path) -> None:
 def test_bad_files_are_named(pki: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.pem"
     bad.write_text("nothing")
-    for files in (("missing", "missing"), (bad, bad), (pki / "server-cert.pem", pki / "client-key.pem")):
-        with pytest.raises(BadCertificate, match="cannot use"):
+    cert, key = pki / "server-cert.pem", pki / "server-key.pem"
+    for files, words in [
+        (("missing", key), "cannot use missing: no such file"),
+        ((cert, "missing"), "cannot use missing: no such file"),
+        ((bad, key), "bad.pem with .*not what it should be, in PEM"),
+        ((cert, pki / "client-key.pem"), "one is not for the other"),
+        ((cert, key, "missing"), "cannot use missing: no such file"),
+        ((cert, key, bad), "cannot use [^ ]*bad.pem: not what it should be"),
+    ]:
+        with pytest.raises(BadCertificate, match=words):
             TlsServer(*files)
 
 

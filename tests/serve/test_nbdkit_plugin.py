@@ -125,3 +125,11 @@ def test_what_is_wrong_is_said_before_anyone_connects(parameters: tuple[str, ...
     ended = nbdkit(*parameters, script="echo started")
     assert ended.returncode != 0
     assert message in ended.stderr
+
+
+def test_what_is_wrong_at_the_start_is_one_line(files) -> None:
+    cow, origin = files
+    for parameters in ([f"cow={cow}"], [f"cow={cow}.not", f"origin={origin}"], ["what=1"]):
+        ended = nbdkit(*parameters, script="true")
+        assert ended.returncode != 0
+        assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr

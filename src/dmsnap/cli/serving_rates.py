@@ -66,7 +66,7 @@ def rates(before: Counters | None, now: Counters, seconds: float, usage: Mapping
 def summary(counters: Counters, seconds: float, usage: Mapping[str, Status]) -> str:
     """What has happened in all, in a few lines."""
     lines = [
-        f"served {counters.clients_ever:,} of {counters.connections_ever:,} connections in {seconds:.1f} s",
+        f"{seconds:.1f} s, {counters.connections_ever:,} connections, {counters.clients_ever:,} of them to an export",
         f"read    {readable_size(counters.bytes_read)} in {counters.reads:,} requests",
         f"written {readable_size(counters.bytes_written)} in {counters.writes:,} requests",
         f"zeroed  {readable_size(counters.bytes_zeroed)} in {counters.zeroes:,} requests",

@@ -12,7 +12,9 @@ flushes and when nbdkit ends.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from dmsnap.errors import DmsnapError
 from dmsnap.serve.nbd.failures import told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "API_VERSION",
@@ -67,7 +69,8 @@ class BadParameter(DmsnapError, ValueError):
 def config(key: str, value: str) -> None:
     """Takes ``key=value`` of nbdkit's command line."""
     if key not in ("cow", "origin", "mode", "sync", "full", "prefetch"):
-        raise BadParameter(f"no such parameter: {key}", hint="there are cow, origin, mode, sync, full and prefetch")
+        with _in_brief():
+            raise BadParameter(f"no such parameter: {key}", hint="there are cow, origin, mode, sync, full and prefetch")
     if key in ("cow", "origin") and "://" not in value and not value.startswith("lvm:"):
         value = str(Path(value).absolute())  # nbdkit leaves the folder when it goes to the background
     _parameters[key] = value
@@ -75,11 +78,12 @@ def config(key: str, value: str) -> None:
 
 def config_complete() -> None:
     """Looks at whether all is there."""
-    for key in ("cow", "origin"):
-        if key not in _parameters:
-            raise BadParameter(f"{key}= is missing", hint="cow=STORE origin=WHAT-IT-WAS-TAKEN-OF")
-    if _parameters.setdefault("mode", "r+") not in ("r", "r+"):
-        raise BadParameter(f"no such mode: {_parameters['mode']}", hint="'r' is for reading, 'r+' for writing too")
+    with _in_brief():
+        for key in ("cow", "origin"):
+            if key not in _parameters:
+                raise BadParameter(f"{key}= is missing", hint="cow=STORE origin=WHAT-IT-WAS-TAKEN-OF")
+        if _parameters.setdefault("mode", "r+") not in ("r", "r+"):
+            raise BadParameter(f"no such mode: {_parameters['mode']}", hint="'r' is for reading, 'r+' for writing too")
 
 
 def thread_model() -> int:
@@ -89,13 +93,15 @@ def thread_model() -> int:
 
 def get_ready() -> None:
     """Opens the snapshot to look: what is wrong with it is to be said before nbdkit goes to the background."""
-    dmsnap.open_snapshot(**{**_parameters, "mode": "r"}).close()  # type: ignore[call-overload]
+    with _in_brief():
+        dmsnap.open_snapshot(**{**_parameters, "mode": "r"}).close()  # type: ignore[call-overload]
 
 
 def after_fork() -> None:
     """Opens the snapshot; not before, as threads that were started do not live in the process that serves."""
     global _snapshot
-    _snapshot = dmsnap.open_snapshot(**{"full": "enospc", **_parameters})  # type: ignore[call-overload]
+    with _in_brief():
+        _snapshot = dmsnap.open_snapshot(**{"full": "enospc", **_parameters})  # type: ignore[call-overload]
 
 
 def cleanup() -> None:
@@ -208,6 +214,16 @@ def _do(function: Callable[..., object], *arguments: Any) -> None:
     except (DmsnapError, MemoryError) as error:
         _nbdkit().set_error(int(told(error)[0]))
         raise
+
+
+@contextlib.contextmanager
+def _in_brief() -> Iterator[None]:
+    """Takes the frames from the traceback that nbdkit prints of an error; for errors that end it, at its start."""
+    try:
+        yield
+    except DmsnapError as error:
+        sys.tracebacklimit = 0
+        raise error from None
 
 
 def _nbdkit() -> Any:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 import dmsnap
-from dmsnap.block.medium import CannotOpen
 from dmsnap.cli.background import ANNOUNCE, announce, start_in_background, tell_late
 from dmsnap.cli.group import Invocation
+from dmsnap.cli.only_readable import hint_at_read_only
 from dmsnap.cli.options import PATH, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import flush_results, for_eyes, result_stream
 from dmsnap.cli.text import printable
@@ -86,15 +86,11 @@ def command(
                 stack.enter_context(mounted)
             _serve(mounted, announce_to)
     except DmsnapError as error:
-        if isinstance(error, CannotOpen) and _can_only_be_read(snap) and not read_only:
-            error.hint = "to look, --read-only is enough"
+        if not read_only:
+            hint_at_read_only(error, [snap])
         if announce_to is not None:  # nobody hears of it else
             tell_late(f"mount {printable(snap)}: {error}")
         raise
-
-
-def _can_only_be_read(path: str) -> bool:
-    return os.access(path, os.R_OK) and not os.access(path, os.W_OK)
 
 
 def _serve(mounted: MountedSnapshot, announce_to: int | None) -> None:

@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import dmsnap
+from dmsnap.cli.only_readable import hint_at_read_only
 from dmsnap.cli.options import PATH, json_option, origin_option, prefetch_option, verb
 from dmsnap.cli.output import flush_results, result_stream
 from dmsnap.cli.serving_rates import StatusLine, rates, summary
 from dmsnap.cli.stop_signals import StopSignals
 from dmsnap.cli.systemd import notify, passed_sockets
 from dmsnap.cli.text import printable
+from dmsnap.cli.tracing import trace_option, traced
 from dmsnap.errors import DmsnapError
 
 if TYPE_CHECKING:
     from dmsnap.library.serving import Serving
 
 REFRESH_SECONDS = 1.0
+UNIX = "unix:"
 
 
 class SnapshotLost(DmsnapError):
@@ -39,6 +42,12 @@ def _check_tcp(_context: click.Context, _parameter: click.Parameter, value: str 
         except BadAddress as error:
             raise click.BadParameter(f"{error.message}; {error.hint}") from error
     return value
+
+
+def _check_metrics(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value == UNIX:
+        raise click.BadParameter("unix:PATH needs a path")
+    return value if value is not None and value.startswith(UNIX) else _check_tcp(context, parameter, value)
 
 
 @verb("serve")
@@ -75,8 +84,14 @@ def _check_tcp(_context: click.Context, _parameter: click.Parameter, value: str 
 )
 @click.option("--exit-with-last-client", is_flag=True, help="Stop when the last client has gone.")
 @click.option("--stats", is_flag=True, help="Say at the end, on stderr, what was done.")
-@click.option("--metrics", metavar="[HOST:]PORT|unix:PATH", help="Numbers for Prometheus at http://HOST:PORT/metrics.")
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT|unix:PATH",
+    callback=_check_metrics,
+    help="Numbers for Prometheus at http://HOST:PORT/metrics.",
+)
 @prefetch_option
+@trace_option
 @json_option
 def command(
     snaps: tuple[str, ...],
@@ -85,6 +100,7 @@ def command(
     exit_with_last_client: bool,
     stats: bool,
     metrics: str | None,
+    trace: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -104,13 +120,22 @@ def command(
         sockets = passed_sockets() if unix is None and tcp is None else []
         if unix is None and tcp is None and not sockets:
             raise click.UsageError("where to listen? --unix PATH, or --tcp PORT", click.get_current_context())
-        _warn_if_open_to_others(tcp, options["tls_cert"], line)
+        _check_tls(options)
         _raise_limit(options["max_connections"])
-        serving = dmsnap.serve(
-            [_named(snap) for snap in snaps], unix=unix, tcp=tcp, sockets=sockets, warn=line.warn, **options
-        )
+        named = [_named(snap) for snap in snaps]
+        files = [snap if isinstance(snap, str) else snap[1] for snap in named]
+        with traced(trace, *files, options["origin"]) as recorder:
+            try:
+                serving = dmsnap.serve(
+                    named, unix=unix, tcp=tcp, sockets=sockets, trace=recorder, warn=line.warn, **options
+                )
+            except DmsnapError as error:
+                if not options["read_only"]:
+                    hint_at_read_only(error, files)
+                raise
+            stack.enter_context(serving)
+        _warn_if_open_to_others(tcp, options, line)
         stack.callback(line.clear)
-        stack.enter_context(serving)
         stop.hold()
         scrapes = None if metrics is None else _answer_scrapes(metrics, serving, stack)
         _tell_where(serving, scrapes, as_json=as_json)
@@ -131,14 +156,21 @@ def _named(snap: str) -> str | tuple[str, str]:
     return (name, path) if mark and "/" not in name else snap
 
 
-def _warn_if_open_to_others(tcp: str | None, tls_cert: str | None, line: StatusLine) -> None:
-    if tcp is None or tls_cert is not None:
+def _check_tls(options: dict[str, Any]) -> None:
+    cert, key, client_ca = options["tls_cert"], options["tls_key"], options["tls_client_ca"]
+    if (cert is None) != (key is None) or (client_ca is not None and cert is None):
+        raise click.UsageError("TLS needs both --tls-cert and --tls-key", click.get_current_context())
+
+
+def _warn_if_open_to_others(tcp: str | None, options: dict[str, Any], line: StatusLine) -> None:
+    if tcp is None or options["tls_client_ca"] is not None:
         return
     from dmsnap.library.serving.tcp_address import is_loopback, tcp_address
 
     host, _ = tcp_address(tcp)
     if not is_loopback(host):
-        line.warn(f"{host}: whoever reaches this address can use every export; --tls-cert and --tls-client-ca limit it")
+        way_out = "--tls-client-ca limits it" if options["tls_cert"] else "--tls-cert and --tls-client-ca limit it"
+        line.warn(f"{host}: whoever reaches this address can use every export; {way_out}")
 
 
 def _raise_limit(connections: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dmsnap.block.contract import BlockDevice
 from dmsnap.block.medium import CannotOpen, InUse, printable
+from dmsnap.block.nbd.uri import NBD_SCHEMES, parse_nbd_uri
 from dmsnap.block.nbd.wire import MOST_DATA_BYTES, MOST_NAME_BYTES
 from dmsnap.block.open import open_device
 from dmsnap.block.wrap.read_only import ReadOnlyWrapper
@@ -17,6 +18,7 @@ from dmsnap.library.opening import refuse_same
 from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.snapshot_file import SnapshotFile, WhenFull, WritableSnapshotFile, open_snapshot
 from dmsnap.library.source import Source, path_of
+from dmsnap.library.tracing.trace import Trace
 from dmsnap.serve.nbd import Export
 from dmsnap.target.exceptions import SyncMode
 from dmsnap.target.origin import OriginDevice, OriginSnapshots
@@ -25,13 +27,16 @@ from dmsnap.target.snapshot import refuse_invalid
 __all__ = ["ORIGIN", "BadName", "Parts", "Snap", "export_names"]
 
 Snap = Source | tuple[str, Source]
-"""A COW store, which is exported by the stem of its file's name; or the name to use instead, and the store."""
+"""A COW store, exported by the stem of its file's name (or its own export's); or the name to use instead, and it."""
 
 ORIGIN = "origin"
 """The name that the origin is exported by."""
 
 DIRTY_BITMAP = "snapshot"
 """What changed since the snapshot was taken is ``qemu:dirty-bitmap:snapshot``."""
+
+_NAMELESS = "snapshot"
+"""The name of a store behind NBD whose own export has none; `dmsnap.mount` calls it the same."""
 
 _WAY_OUT = "'dmsnap export --force' writes what can be read"
 
@@ -53,9 +58,13 @@ def export_names(snaps: Iterable[Snap]) -> dict[str, Source]:
     for name, snap in pairs:
         if name == ORIGIN:
             raise BadName(f"{_text(snap)}: '{ORIGIN}' is the export of the origin itself", hint=_give_a_name(snap))
+        if not name:
+            raise BadName(f"{_text(snap)}: has no name to be exported by", hint=_give_a_name(snap))
+        if name in named and _text(named[name]) == _text(snap):
+            raise BadName(f"{_text(snap)}: named twice", hint="name each store once")
         if name in named:
             raise BadName(f"{_text(named[name])} and {_text(snap)} would both be '{name}'", hint=_give_a_name(snap))
-        if not name or len(name.encode("utf-8", "replace")) > MOST_NAME_BYTES or not name.isprintable():
+        if len(name.encode("utf-8", "replace")) > MOST_NAME_BYTES or not name.isprintable():
             raise BadName(f"{_text(snap)}: cannot be exported as '{printable(name)}'", hint=_give_a_name(snap))
         named[name] = snap
     return named
@@ -71,6 +80,8 @@ def _text(source: Source) -> str:
 
 def _stem(source: Source) -> str:
     path = (path_of(source) or source.name) if isinstance(source, BlockDevice) else source
+    if isinstance(path, str) and path.partition("://")[0].lower() in NBD_SCHEMES:
+        path = parse_nbd_uri(path).export.decode("utf-8", "backslashreplace") or _NAMELESS
     stem = Path(path).stem
     return stem if stem.isprintable() else ascii(stem)[1:-1]
 
@@ -86,6 +97,7 @@ class Parts:
         sync: When writes to a snapshot become durable.
         full: What becomes of a write that a store has no room for.
         prefetch: How the stores' areas are read.
+        trace: Records how the stores are loaded.
         warn: Told what is doubtful, when it is opened and, from any thread, while it is used.
 
     Attributes:
@@ -107,22 +119,24 @@ class Parts:
         sync: SyncMode,
         full: WhenFull,
         prefetch: str | int,
+        trace: Trace | None,
         warn: Warn,
     ) -> None:
         self.snapshots: dict[str, SnapshotFile | WritableSnapshotFile] = {}
         self.lost: dict[str, str] = {}
         self._live = OriginSnapshots()
         self._warn = warn
-        self.origin = _open_origin(origin, stack, read_only=read_only, warn=warn)
+        doubts: list[str] = []
+        self.origin = _open_origin(origin, stack, read_only=read_only, warn=doubts.append)
         for name, cow in snaps.items():
             for other in self.snapshots.values():
                 refuse_same(cow, other.store.device, "named twice", "name each store once", parts=True)
             snapshot: SnapshotFile | WritableSnapshotFile
             if read_only:
-                snapshot = stack.enter_context(open_snapshot(cow, self.origin, prefetch=prefetch))
+                snapshot = stack.enter_context(open_snapshot(cow, self.origin, prefetch=prefetch, trace=trace))
                 refuse_invalid(snapshot.store)
             else:
-                snapshot = open_snapshot(cow, self.origin, "r+", prefetch=prefetch, sync=sync, full=full)
+                snapshot = open_snapshot(cow, self.origin, "r+", prefetch=prefetch, trace=trace, sync=sync, full=full)
                 stack.enter_context(snapshot)
                 snapshot.exceptions.on_invalid.append(partial(self._hear_lost, name, snapshot))
                 self._live.add(snapshot.exceptions, snapshot.size_bytes)
@@ -132,6 +146,8 @@ class Parts:
             for finding in snapshot.store.findings[:1]:
                 warn(f"{name}: what is damaged cannot be read: {finding.message}")
             self.snapshots[name] = snapshot
+        for doubt in doubts:  # only now: the stores may be in use too, and that is the error to tell of
+            warn(doubt)
 
     def exports(self) -> list[Export]:
         """Returns what to offer to clients; the origin comes last."""
@@ -139,7 +155,7 @@ class Parts:
             Export(
                 name,
                 snapshot,
-                description=f"snapshot {snapshot.store.device.name} of {self.origin.name}",
+                description=printable(f"snapshot {snapshot.store.device.name} of {self.origin.name}"),
                 read_only=snapshot.read_only,
                 preferred_block_bytes=min(snapshot.store.chunk_size_bytes, MOST_DATA_BYTES),
                 dirty_bitmap=DIRTY_BITMAP,
@@ -147,7 +163,7 @@ class Parts:
             for name, snapshot in self.snapshots.items()
         ]
         origin = self.origin if self.origin.read_only else OriginDevice(self.origin, self._live)
-        about = f"origin {self.origin.name}"
+        about = printable(f"origin {self.origin.name}")
         return [*exports, Export(ORIGIN, origin, description=about, read_only=origin.read_only)]
 
     def _hear_lost(self, name: str, snapshot: WritableSnapshotFile) -> None:

@@ -20,6 +20,7 @@ from dmsnap.library.serving.parts import Parts, Snap, export_names
 from dmsnap.library.serving.tcp_address import tcp_address
 from dmsnap.library.snapshot_file import SnapshotFile, WhenFull, WritableSnapshotFile
 from dmsnap.library.source import Source
+from dmsnap.library.tracing.trace import Trace
 from dmsnap.serve.nbd import Export, Server, TlsServer
 from dmsnap.store import Store
 from dmsnap.target.exceptions import SyncMode
@@ -136,6 +137,7 @@ def serve(
     tls_client_ca: str | os.PathLike[str] | None = None,
     max_connections: int = 256,
     prefetch: str | int = "auto",
+    trace: Trace | None = None,
     warn: Warn | None = None,
 ) -> Serving:
     """Serves snapshots, and the origin they were taken of, to NBD clients.
@@ -165,6 +167,7 @@ def serve(
         tls_client_ca: File of certificates: clients must show one that one of these has signed.
         max_connections: How many clients at once.
         prefetch: How the stores' areas are read; as `dmsnap.open_snapshot`.
+        trace: Records how the stores are loaded.
         warn: Called with a line for what is doubtful and yet no error, also while it serves and from any thread.
 
     Returns:
@@ -181,7 +184,17 @@ def serve(
         for each in sockets:
             stack.callback(each.close)
         tls = _tls(tls_cert, tls_key, tls_client_ca)
-        parts = Parts(named, origin, stack, read_only=read_only, sync=sync, full=full, prefetch=prefetch, warn=tell)
+        parts = Parts(
+            named,
+            origin,
+            stack,
+            read_only=read_only,
+            sync=sync,
+            full=full,
+            prefetch=prefetch,
+            trace=trace,
+            warn=tell,
+        )
         exports = parts.exports()
         if unix is None and address is None and not sockets:
             unix = Path(_private_folder(stack), "nbd.sock")

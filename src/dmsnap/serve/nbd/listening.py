@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -15,6 +16,16 @@ __all__ = ["CannotListen", "Listener"]
 
 BACKLOG = 1024
 _IN_USE = "another server listens there"
+_MOST_PATH_BYTES = 107
+"""Of a unix socket: ``sun_path`` of Linux, without the zero at its end."""
+
+_WAYS_OUT = {
+    errno.ENOENT: "make the directory first, or name another path",
+    errno.EACCES: "name a place that this user may use; ports below 1024 are privileged",
+    errno.EADDRINUSE: "stop what listens there, or take another port; 0 is any that is free",
+    errno.EADDRNOTAVAIL: "name an address of this machine",
+    socket.EAI_NONAME: "check the name of the host",
+}
 
 
 class CannotListen(DmsnapError):
@@ -44,7 +55,12 @@ class Listener:
         Raises:
             CannotListen: Another server does, something else has that path, or it is not permitted.
         """
-        name = os.path.abspath(os.fspath(path))
+        if not os.fspath(path):
+            raise CannotListen("the path of the socket is empty", hint="name one")
+        name = _absolute(os.fspath(path))
+        if len(os.fsencode(name)) > _MOST_PATH_BYTES:
+            hint = f"{_MOST_PATH_BYTES} bytes is the most, with all its directories"
+            raise CannotListen(f"{name}: too long for the path of a socket", hint=hint)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             _remove_stale(name)
@@ -56,7 +72,7 @@ class Listener:
             sock.setblocking(False)
         except OSError as error:
             sock.close()
-            raise CannotListen(f"{name}: cannot listen there: {(error.strerror or str(error)).lower()}") from error
+            raise _cannot_listen(name, error) from error
         except BaseException:
             sock.close()
             raise
@@ -74,8 +90,7 @@ class Listener:
             sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
             sock.setblocking(False)
         except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise CannotListen(f"{host} port {port}: cannot listen there: {reason.lower()}") from error
+            raise _cannot_listen(f"{host} port {port}", error) from error
         return cls(sock, _tcp_uri(sock, tls=tls))
 
     @classmethod
@@ -101,6 +116,21 @@ class Listener:
                 if (found.st_dev, found.st_ino) == self.identity:
                     os.unlink(self.path)  # noqa: PTH108
             self.path = None
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError as error:
+        hint = "change to another, or name an absolute path"
+        raise CannotListen(f"{path}: the working directory is gone", hint=hint) from error
+
+
+def _cannot_listen(where: str, error: OSError | OverflowError) -> CannotListen:
+    number = getattr(error, "errno", None) or 0
+    own_words = number <= 0 or isinstance(error, socket.gaierror)  # else Python adds what it attempted
+    reason = (getattr(error, "strerror", None) or str(error)) if own_words else os.strerror(number)
+    return CannotListen(f"{where}: cannot listen there: {reason.lower()}", hint=_WAYS_OUT.get(number, ""))
 
 
 def _remove_stale(name: str) -> None:
@@ -133,7 +163,7 @@ def _listens(sock: socket.socket) -> bool:
 
 
 def _unix_uri(path: str, *, tls: bool) -> str:
-    return f"nbd{'s' * tls}+unix:///?socket={quote(path)}"
+    return f"nbd{'s' * tls}+unix:///?socket={quote(os.fsencode(path))}"
 
 
 def _tcp_uri(sock: socket.socket, *, tls: bool) -> str:
