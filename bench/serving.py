@@ -74,13 +74,13 @@ def _reads(folder: Path, images: Images) -> Iterator[Row]:
             for name in (OURS, QEMU, QEMU_THREADS, NBDKIT, NULL)
         }
         goals = {QEMU: PART_OF_QEMU, QEMU_THREADS: PART_OF_QEMU, NBDKIT: PART_OF_NBDKIT}
-        yield from rows(f"4 KiB reads, {DEEP} at once, light client", light, goals, sound=sound)
+        yield from rows(f"4 KiB reads, {DEEP} deep, light client", light, goals, sound=sound)
         deep = Load("randread", DEEP)
         yield from rows("the same, by fio", asked(deep, QEMU, QEMU_THREADS, NBDKIT, NULL), {})
         measures = asked(Load("randread", 1), QEMU, NBDKIT_ONE, NULL)
-        yield from rows("4 KiB reads, 1 at once", measures, {QEMU: 1, NBDKIT_ONE: 1}, sound=sound)
+        yield from rows("4 KiB reads, 1 deep", measures, {QEMU: 1, NBDKIT_ONE: 1}, sound=sound)
         measures = asked(Load("read", 4, 1 << 20), QEMU, NBDKIT)
-        yield from rows("1 MiB reads in order, 4 at once", measures, {QEMU: 1, NBDKIT: 1}, sound=sound)
+        yield from rows("1 MiB reads in order, 4 deep", measures, {QEMU: 1, NBDKIT: 1}, sound=sound)
         several, many = f"{CONNECTIONS} connections", Load("randread", DEEP, connections=CONNECTIONS)
         four = {
             f"{OURS}, {several}": partial(_cached, with_fio, servers[OURS], many),
@@ -117,7 +117,7 @@ def _not_cached(folder: Path, images: Images) -> Iterator[Row]:
             fio: past_the_cache,
             QEMU: partial(asked, qemu),
         }
-        yield from rows(f"4 KiB reads, {DEEP} at once, not cached", in_turns, {fio: PART_OF_DIRECT})
+        yield from rows(f"4 KiB reads, {DEEP} deep, not cached", in_turns, {fio: PART_OF_DIRECT})
 
 
 def _forget(*files: Path) -> None:

@@ -37,8 +37,8 @@ def first_and_next(folder: Path, origin: Path) -> Iterator[Row]:
     figures = in_turn(ROUNDS, *(partial(measured, start) for start in starts.values()))
     first = {name: [one for one, _ in pairs] for name, pairs in zip(starts, figures, strict=True)}
     then = {name: [other for _, other in pairs] for name, pairs in zip(starts, figures, strict=True)}
-    yield from rows_of(f"4 KiB writes to old chunks, {DEEP} at once", then, {QEMU: PART_OF_QEMU})
-    yield from rows_of(f"4 KiB writes to new chunks, {DEEP} at once", first, {QEMU: PART_OF_QEMU_FIRST})
+    yield from rows_of(f"4 KiB writes to old chunks, {DEEP} deep", then, {QEMU: PART_OF_QEMU})
+    yield from rows_of(f"4 KiB writes to new chunks, {DEEP} deep", first, {QEMU: PART_OF_QEMU_FIRST})
 
 
 def copies(folder: Path, origin: Path) -> Iterator[Row]:
