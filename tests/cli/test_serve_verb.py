@@ -69,8 +69,7 @@ def test_a_name_may_be_given(serve, files) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
 def test_an_address_that_others_reach_is_warned_of(serve, host: str) -> None:
-    if host == "[::]" and not socket.has_ipv6:
-        pytest.skip("no IPv6")
+    need(host != "[::]" or socket.has_ipv6, "no IPv6 here")
     served = serve("--tcp", f"{host}:0")
     status, _, err = served.end()
     assert status == 0
