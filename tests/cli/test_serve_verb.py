@@ -16,7 +16,7 @@ import pytest
 from served import Served, client
 
 import dmsnap
-from dmsnap.testing.tools import need_tool
+from dmsnap.testing import need, need_tool
 
 ENDINGS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
