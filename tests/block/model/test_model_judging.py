@@ -55,6 +55,19 @@ def test_every_parameter_and_figure_says_where_it_comes_from(name: str) -> None:
     assert set(spec.published) <= set(FIGURES)
 
 
+def test_the_depths_in_the_document_are_what_the_model_gives() -> None:
+    lines = DOCUMENT.read_text("utf-8").splitlines()
+    (head,) = (line for line in lines if line.startswith("| random reads of 4 KiB within 5 GiB, depth |"))
+    (row,) = (line for line in lines if line.startswith("| `sata-7200`, 1/s |"))
+    depths, rates = ([int(cell) for cell in line.split("|")[2:-1]] for line in (head, row))
+
+    def modelled(depth: int, span_bytes: float) -> int:
+        return round(random_reads_per_second(make_drive("sata-7200"), depth, span_bytes=int(span_bytes)))
+
+    assert rates == [modelled(depth, 5 << 30) for depth in depths]
+    assert f"gives {modelled(32, 2.4 * (1 << 30))} a second" in " ".join(lines)  # over as many tracks
+
+
 def test_the_tables_in_the_document_are_what_the_models_give() -> None:
     assert DOCUMENT.read_text("utf-8").endswith(report()), "write it anew: python -m dmsnap.block.model.report"
 
