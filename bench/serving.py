@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import statistics
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TypeVar
 import serving_sides as sides
 from images import IMAGE_BYTES, Images, snapshot_and_overlay
 from row import Row, compared, in_turn, settle, spread
-from serving_load import Load, Taken, direct, once_each, with_fio, with_light_client
+from serving_load import CONNECTIONS, Load, Taken, direct, once_each, with_fio, with_light_client
 from serving_rows import OURS, rows
 from serving_sides import Server
 from serving_writes import copies, first_and_next
@@ -23,7 +25,6 @@ _What = TypeVar("_What")
 
 CHUNK_BYTES = 4096
 DEEP = 32
-CONNECTIONS = 4
 QEMU, QEMU_THREADS = "qemu-nbd --aio=io_uring", "qemu-nbd --aio=threads"
 NBDKIT, NBDKIT_ONE, NULL = "nbdkit cow", "nbdkit cow -t 1", "nothing (nbdkit null)"
 PART_OF_QEMU, PART_OF_NBDKIT = 1 / 3, 1 / 1.5
@@ -81,13 +82,21 @@ def _reads(folder: Path, images: Images) -> Iterator[Row]:
         yield from rows("4 KiB reads, 1 deep", measures, {QEMU: 1, NBDKIT_ONE: 1}, sound=sound)
         measures = asked(Load("read", 4, 1 << 20), QEMU, NBDKIT)
         yield from rows("1 MiB reads in order, 4 deep", measures, {QEMU: 1, NBDKIT: 1}, sound=sound)
-        several, many = f"{CONNECTIONS} connections", Load("randread", DEEP, connections=CONNECTIONS)
-        four = {
-            f"{OURS}, {several}": partial(_cached, with_fio, servers[OURS], many),
-            f"{OURS}, one": partial(_cached, with_fio, servers[OURS], deep),
-            f"{QEMU}, {several}": partial(_cached, with_fio, servers[QEMU], many),
+        clients = start(ProcessPoolExecutor(CONNECTIONS))
+        wait([clients.submit(time.sleep, 0.2) for _ in range(CONNECTIONS)])  # each has its process then
+        four = partial(with_light_client, clients=clients)
+        several, one = f"{CONNECTIONS} connections", f"{OURS}, one"
+        light = {
+            f"{OURS}, {several}": partial(_cached, four, servers[OURS], DEEP),
+            one: partial(_cached, with_light_client, servers[OURS], DEEP),
+            f"{QEMU}, {several}": partial(_cached, four, servers[QEMU], DEEP),
+            f"{NBDKIT}, {several}": partial(_cached, four, servers[NBDKIT], DEEP),
         }
-        yield from rows("4 KiB reads", four, {f"{OURS}, one": NO_SLOWER}, sound=sound)
+        yield from rows("4 KiB reads, light client", light, {one: NO_SLOWER}, sound=sound)
+        many = Load("randread", DEEP, connections=CONNECTIONS)
+        measures = {f"{OURS}, {several}": partial(_cached, with_fio, servers[OURS], many)}
+        measures |= {one: partial(_cached, with_fio, servers[OURS], deep)}
+        yield from rows("the same, by fio", measures, {})
 
 
 def _cached(measure: Callable[[Server, _What], Taken], server: Server, what: _What) -> Taken:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ from serving_client import reads_a_second
 from serving_sides import Server
 
 SECONDS = 1.0
+CONNECTIONS = 4
 
 
 class Taken(NamedTuple):
@@ -66,10 +69,14 @@ def direct(file: Path, load: Load, seconds: float) -> Taken:
     return Taken(taken / requests, 0)
 
 
-def with_light_client(server: Server, depth: int) -> Taken:
-    """Random reads by `serving_client`."""
+def with_light_client(server: Server, depth: int, clients: Executor | None = None) -> Taken:
+    """Random reads by `serving_client`: of one connection, or of `CONNECTIONS` from a process each."""
     before = server.processor_seconds()
-    rate = reads_a_second(server.socket, server.export, IMAGE_BYTES, depth=depth, seconds=SECONDS)
+    ask = partial(reads_a_second, server.socket, server.export, IMAGE_BYTES, depth=depth, seconds=SECONDS)
+    if clients is None:
+        rate = ask()
+    else:
+        rate = sum(each.result() for each in [clients.submit(ask) for _ in range(CONNECTIONS)])
     return Taken(1 / rate, (server.processor_seconds() - before) / (rate * SECONDS))
 
 

@@ -14,6 +14,8 @@ from time import perf_counter
 from typing import NamedTuple, NoReturn, Self
 
 from dmsnap.block.completion import COMPLETED, Completion
+from dmsnap.block.failures import BadRequest, DeviceClosed, IOFailed, OutOfRoom, ReadOnlyDevice
+from dmsnap.block.loan import Loan
 from dmsnap.errors import DmsnapError
 
 __all__ = [
@@ -38,31 +40,6 @@ WriteRequest = tuple[int, memoryview]
 
 SECTOR_BYTES = 512
 """The unit of every device-mapper number, whatever the logical block size of a device is."""
-
-
-class BadRequest(DmsnapError, ValueError):
-    """A request outside the device, or not in multiples of its logical block size."""
-
-
-class ReadOnlyDevice(DmsnapError, PermissionError):
-    """A write, zero or discard on a device that was opened to look."""
-
-
-class DeviceClosed(DmsnapError, ValueError):
-    """A request to a device after its `BlockDevice.close`."""
-
-
-class IOFailed(DmsnapError, OSError):
-    """The medium below failed (the kernel's EIO). Nothing is known of the buffer's content afterwards."""
-
-
-class OutOfRoom(IOFailed):
-    """What lies beneath a sparse device has no room for what was to be written (ENOSPC, EDQUOT, EFBIG).
-
-    The medium is sound: what was durable still is, reads and writes of what has its room go on, and the same write
-    succeeds once there is room again. Of the write itself any part may have been made. Where a flush raises it, writes
-    since the last flush may be lost, as with any `IOFailed`.
-    """
 
 
 class ExtentKind(enum.Enum):
@@ -171,6 +148,25 @@ class BlockDevice(ABC):
             return self._start_reads(requests)
         started = iter(self._start_reads([request for request in requests if request[1]]))
         return [next(started) if view else COMPLETED for _, view in requests]
+
+    def lend(self, ranges: Sequence[tuple[int, int]]) -> Loan | None:
+        """Lends memory that holds some ranges (offset, length), so that a system call takes it from there uncopied.
+
+        Returns:
+            None where there is no such memory, or it would have to be waited for: then `start_reads` is the way.
+
+        Raises:
+            BadRequest: A range lies outside the device, or is misaligned.
+            DeviceClosed: The device was closed.
+        """
+        if self.closed:
+            self._refuse_closed()
+        mask, size = self.logical_block_size_bytes - 1, self._checked_size_bytes
+        for offset, length in ranges:
+            if offset < 0 or length < 0 or offset + length > size or (offset | length) & mask:
+                self._check(offset, length)
+                size = self._checked_size_bytes
+        return self._lend(ranges)
 
     def prefetch(self, offset: int, length: int) -> None:
         """Says that a range is to be read soon, in whatever order: a hint, which a device may ignore.
@@ -315,6 +311,19 @@ class BlockDevice(ABC):
             else:
                 completions.append(COMPLETED)
         return completions
+
+    def _lend(self, ranges: Sequence[tuple[int, int]]) -> Loan | None:
+        memory = self._as_memory(self._checked_size_bytes)
+        if memory is None:
+            return None
+        return Loan([(memory[offset : offset + length],) for offset, length in ranges], self._lent_in_vain)
+
+    def _as_memory(self, stop: int) -> memoryview | None:  # noqa: ARG002 - this one is not
+        """The device as memory, at least up to byte ``stop``, if it is, and its pages are probably present."""
+        return None
+
+    def _lent_in_vain(self) -> None:  # noqa: B027 - for those that are
+        """Hears that a page was not present, after `_as_memory`."""
 
     def _prefetch(self, offset: int, length: int) -> None:  # noqa: ARG002 - a device may ignore it
         return

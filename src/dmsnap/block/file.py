@@ -16,6 +16,7 @@ from time import perf_counter
 from weakref import WeakSet
 
 from dmsnap.block.announced import AnnouncedRead
+from dmsnap.block.cached_file import CachedFile
 from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BlockDevice, Extent, ExtentKind, IOFailed, OutOfRoom, ReadRequest, WriteRequest
 from dmsnap.block.extents import joined
@@ -95,6 +96,7 @@ class FileDevice(BlockDevice):
         self._lost_flushes = 0
         self._can_punch = writable
         self._nowait = _RWF_NOWAIT
+        self._cached = CachedFile(self._fd)
         self._announced: WeakSet[AnnouncedRead] = WeakSet()
         self._in_vain = 0
         self._announced_to_threads = 0
@@ -168,10 +170,20 @@ class FileDevice(BlockDevice):
                 completion = AnnouncedRead(self, offset, view, since)
                 self._announced.add(completion)
             completions.append(completion)
+        if since or waiting:
+            self._cached.missed()
+        elif not rest:
+            self._cached.found(len(completions))
         if waiting:
             self._announced_to_threads = max(0, self._announced_to_threads - len(waiting))
             self._readers.start(waiting)
         return completions + self._start_by_speed(rest) if rest else completions
+
+    def _as_memory(self, stop: int) -> memoryview | None:
+        return self._cached.memory(stop)
+
+    def _lent_in_vain(self) -> None:
+        self._cached.missed()
 
     def collect(self, offset: int, view: memoryview) -> None:
         """Reads for an `AnnouncedRead`."""
@@ -349,6 +361,7 @@ class FileDevice(BlockDevice):
             with suppress(IOFailed):  # for whoever waits for it
                 read.wait()
         self._readers.close()
+        self._cached.close()
         fd, self._fd = self._fd, -1
         os.close(fd)
 

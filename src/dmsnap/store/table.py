@@ -2,7 +2,7 @@
 
 Runs sorted by origin chunk, in NumPy arrays of the narrowest type that fits: 8 bytes a run where every run is one chunk
 and both devices have less than 2**32 chunks, whatever the size of the origin. One lookup goes through a coarse index
-(one entry for some sixteen runs) and then bisects within a bucket; questions about ranges are answered vectorised.
+(one entry for some eight runs) and then bisects within a bucket; questions about ranges are answered vectorised.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dmsnap.store.runs import Runs, UIntArray
 __all__ = ["ExceptionTable"]
 
 _BATCH_RUNS = 1 << 16
-_RUNS_PER_BUCKET = 16
+_RUNS_PER_BUCKET = 8
 
 
 class ExceptionTable:

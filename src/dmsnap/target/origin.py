@@ -7,12 +7,17 @@ none, those with the largest chunks first. Nothing a snapshot does makes the wri
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from dmsnap.block.contract import BlockDevice
+from dmsnap.block.loan import Loan
 from dmsnap.block.wrap.wrapper import Wrapper
 from dmsnap.target.exceptions import Exceptions
 
 __all__ = ["OriginDevice", "OriginSnapshots"]
+
+
+_ALL_CHUNKS = 1 << 63
 
 
 class OriginSnapshots:
@@ -28,6 +33,8 @@ class OriginSnapshots:
 
     def add(self, exceptions: Exceptions, size_bytes: int) -> None:
         """Adds a snapshot that covers the first ``size_bytes`` of the origin."""
+        exceptions.origin_changes = True  # from now on, nobody reads the origin without saying so
+        exceptions.reads.wait_for(0, _ALL_CHUNKS)
         with self._lock:
             snapshots = [*self._snapshots, (exceptions, size_bytes)]
             snapshots.sort(key=lambda item: -item[0].store.chunk_size_bytes)  # stable: equal sizes as they came
@@ -67,6 +74,9 @@ class OriginDevice(Wrapper):
     def __init__(self, device: BlockDevice, snapshots: OriginSnapshots | None = None) -> None:
         super().__init__(device)
         self.snapshots = OriginSnapshots() if snapshots is None else snapshots
+
+    def _lend(self, ranges: Sequence[tuple[int, int]]) -> Loan | None:
+        return self.device._lend(ranges)
 
     def _write_at(self, offset: int, view: memoryview) -> None:
         self.snapshots.copy_out([(offset, offset + len(view))])

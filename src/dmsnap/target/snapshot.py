@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import NamedTuple
 from weakref import WeakSet
 
 import numpy as np
-import numpy.typing as npt
 
 from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BadRequest, BlockDevice, Extent, IOFailed, ReadOnlyDevice, ReadRequest
 from dmsnap.block.extents import joined
+from dmsnap.block.loan import Loan
 from dmsnap.store import Store
 from dmsnap.store.exception_store import ExceptionStore
 from dmsnap.store.format import check_chunk_size
@@ -26,9 +26,6 @@ from dmsnap.target.joint_completion import joint
 from dmsnap.target.layers import Layers, snapshot_data, snapshot_extents
 
 __all__ = ["DamagedException", "SnapshotDevice", "SnapshotInvalid", "invalid", "refuse_invalid", "wait_for"]
-
-
-_Int64Array = npt.NDArray[np.int64]
 
 
 class DamagedException(IOFailed):
@@ -185,8 +182,27 @@ class SnapshotDevice(BlockDevice):
         return completions
 
     def _plan(self, offset: int, view: memoryview) -> _Plan:
-        """Cuts one request into reads of the two devices; what continues on a device is one read."""
-        shift, end = self._shift, offset + len(view)
+        """Cuts one request into reads of the two devices."""
+        try:
+            below, above = self._cut(offset, offset + len(view))
+        except DamagedException as error:
+            return _Plan((), (), error)
+        return _Plan(
+            [(start, view[start - offset : stop - offset]) for start, stop in below if start < stop],
+            [(at, view[start - offset : stop - offset]) for at, start, stop in above],
+        )
+
+    def _cut(self, offset: int, end: int) -> tuple[list[tuple[int, int]], list[tuple[int, int, int]]]:
+        """Cuts a range at its exceptions; what continues on a device is one piece.
+
+        Returns:
+            What lies on the origin, from and to, which may be nothing; and between each of these and the next, on the
+            COW device: where there, from and to.
+
+        Raises:
+            DamagedException: There is no such copy.
+        """
+        shift = self._shift
         runs = self._table.runs_between(offset >> shift, ((end - 1) >> shift) + 1)
         start = np.maximum(runs.origin << shift, offset)
         stop = np.minimum((runs.origin + runs.length) << shift, end)
@@ -194,20 +210,53 @@ class SnapshotDevice(BlockDevice):
         beyond = (runs.cow == 0) | (at + stop - start > self._cow_bytes)
         for number in np.flatnonzero(beyond).tolist():
             chunk, copy = int(runs.origin[number]), int(runs.cow[number])
-            try:
-                self._check_copy(chunk, copy, int(at[number]), int(stop[number] - start[number]))
-            except DamagedException as error:
-                return _Plan((), (), error)
+            self._check_copy(chunk, copy, int(at[number]), int(stop[number] - start[number]))
         first = np.ones(len(start), np.bool_)  # of what is read from the COW device together
         first[1:] = (start[1:] != stop[:-1]) | (at[1:] - at[:-1] != start[1:] - start[:-1])
         if not first.all():
             start, stop, at = start[first], np.append(stop[:-1][first[1:]], stop[-1:]), at[first]
-        between = np.concatenate(((offset,), stop)), np.concatenate((start, (end,)))
-        below = between[0] < between[1]
-        return _Plan(
-            _reads(between[0][below], between[0][below] - offset, between[1][below] - offset, view),
-            _reads(at, start - offset, stop - offset, view),
-        )
+        starts, stops = start.tolist(), stop.tolist()
+        below = list(zip([offset, *stops], [*starts, end], strict=True))
+        return below, list(zip(at.tolist(), starts, stops, strict=True))
+
+    # -- lending ------------------------------------------------------------------------------------------------------
+
+    def _lend(self, ranges: Sequence[tuple[int, int]]) -> Loan | None:
+        below, above = self.origin._as_memory(self._size_bytes), self._cow._as_memory(self._cow_bytes)
+        if below is None or above is None or not self._valid:
+            return None
+        lent: list[Sequence[memoryview]] = []
+        lookup, shift, mask = self._table.lookup, self._shift, self._mask
+        for offset, length in ranges:
+            if (offset & mask) + length > mask + 1:
+                try:
+                    lent.append(self._lent(offset, offset + length, below, above))
+                except DamagedException:
+                    return None
+            elif (copy := lookup(offset >> shift)) is None:
+                lent.append((below[offset : offset + length],))
+            else:
+                at = self._chunk_zero + (copy << shift) + (offset & mask)
+                if not copy or at + length > self._cow_bytes:
+                    return None
+                lent.append((above[at : at + length],))
+        return Loan(lent, self._lent_in_vain)
+
+    def _lent(self, offset: int, end: int, below: memoryview, above: memoryview) -> list[memoryview]:
+        """The memory of a range that stretches over chunks."""
+        views: list[memoryview] = []
+        between, copies = self._cut(offset, end)
+        for (start, stop), copy in zip_longest(between, copies):
+            if start < stop:
+                views.append(below[start:stop])
+            if copy is not None:
+                at, start, stop = copy
+                views.append(above[at : at + stop - start])
+        return views
+
+    def _lent_in_vain(self) -> None:
+        self.origin._lent_in_vain()
+        self._cow._lent_in_vain()
 
     def _prefetch(self, offset: int, length: int) -> None:
         if not self._valid:
@@ -264,12 +313,6 @@ class SnapshotDevice(BlockDevice):
             origin_chunk=chunk,
             cow_offset_bytes=at,
         )
-
-
-def _reads(at: _Int64Array, start: _Int64Array, stop: _Int64Array, view: memoryview) -> list[ReadRequest]:
-    """A read at each place into its part of some memory."""
-    pieces = zip(at.tolist(), start.tolist(), stop.tolist(), strict=True)
-    return [(place, view[begin:end]) for place, begin, end in pieces]
 
 
 def _start_checked(device: BlockDevice, requests: Sequence[ReadRequest]) -> list[Completion]:

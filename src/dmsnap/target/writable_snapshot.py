@@ -7,9 +7,11 @@ on the COW device, of a smaller one the rest is copied from the origin. A chunk 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BlockDevice, IOFailed, ReadRequest, WriteRequest
+from dmsnap.block.loan import Loan
 from dmsnap.errors import DmsnapError
 from dmsnap.store.exception_store import ExceptionStore, NewRun
 from dmsnap.target.copying import copy_range
@@ -102,6 +104,20 @@ class WritableSnapshot(SnapshotDevice):
         finally:
             reads.end(starting)
         return completions
+
+    def _lend(self, ranges: Sequence[tuple[int, int]]) -> Loan | None:
+        reads = self.exceptions.reads
+        number = reads.begin(0, _ALL_CHUNKS)
+        loan = None
+        try:
+            if not self.exceptions.origin_changes:  # else one who borrows for long would hold up who writes to it
+                loan = super()._lend(ranges)
+        finally:
+            if loan is None:
+                reads.end(number)
+        if loan is not None:
+            loan.on_end = partial(reads.end, number)
+        return loan
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

@@ -56,6 +56,14 @@ def check_against_model(make: Callable[[bytes], BlockDevice], *, examples: int =
             expected = [bytes(self.model[offset : offset + length]) for offset, length in spans]
             self.started += zip(completions, views, expected, strict=True)
 
+        @rule(blocks=ranges)
+        def lend(self, blocks: list[int]) -> None:
+            offset, length = self.span(blocks)
+            loan = self.device.lend([(offset, length)])
+            if loan is not None:
+                assert b"".join(loan.views[0]) == self.model[offset : offset + length]
+                loan.end()
+
         @rule()
         def settle(self) -> None:
             """Started reads race with later changes of the same bytes, so every change settles them first."""

@@ -34,6 +34,13 @@ class SliceDevice(Wrapper):
     def _start_reads(self, requests: Sequence[ReadRequest]) -> list[Completion]:
         return self.device._start_reads([(self._offset + offset, view) for offset, view in requests])
 
+    def _as_memory(self, stop: int) -> memoryview | None:
+        memory = self.device._as_memory(self._offset + stop)
+        return None if memory is None else memory[self._offset :]
+
+    def _lent_in_vain(self) -> None:
+        self.device._lent_in_vain()
+
     def _prefetch(self, offset: int, length: int) -> None:
         self.device._prefetch(self._offset + offset, length)
 

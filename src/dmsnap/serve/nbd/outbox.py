@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dmsnap.serve.nbd.memory import Budget
-from dmsnap.serve.nbd.stream import PlainStream, TlsStream
+from dmsnap.serve.nbd.stream import PlainStream, TlsStream, Unreadable
 
 __all__ = ["Holdings", "Outbox"]
 
@@ -89,9 +89,14 @@ class Outbox:
     Args:
         stream: Where to.
         holdings: Of the connection.
+
+    Attributes:
+        parts: What is to be sent.
+        takes_lent: Whether `send_lent` is to be had: not under TLS, where more than system calls touch what is sent.
     """
 
     def __init__(self, stream: PlainStream | TlsStream, holdings: Holdings) -> None:
+        self.takes_lent = isinstance(stream, PlainStream)
         self.parts: list[memoryview | bytes] = []
         self._stream = stream
         self._holdings = holdings
@@ -100,6 +105,18 @@ class Outbox:
     def give_when_sent(self, size: int) -> None:
         """Memory that is free after the next `send`."""
         self._to_give += size
+
+    def send_lent(self, parts: Sequence[memoryview | bytes]) -> bool:
+        """Sends what there is, and then parts of which some are lent; False where these could not be read.
+
+        Errors as `PlainStream.send`; where they could be read in part, too.
+        """
+        self.send()
+        try:
+            self._stream.send(parts)
+        except Unreadable:
+            return False
+        return True
 
     def send(self) -> None:
         """Sends what there is. Errors as `PlainStream.send`."""

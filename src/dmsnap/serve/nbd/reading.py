@@ -24,6 +24,11 @@ REPLY_BYTES = (1 << 20) + (4 << 10)
 """Of the memory that is used over and over: a read of 1 MiB has its place there, with its header. More would not stay
 in the processor's cache between read and send."""
 
+MOST_TOGETHER = 256
+"""Reads whose replies are sent together."""
+FEWEST_BORROWED, LARGE_BYTES = 4, 1 << 15
+"""Fewer reads than that, unless they are large: to copy them costs less than to borrow."""
+
 
 class _Memory:
     """Memory for some replies; `left` reads are still writing into it."""
@@ -96,9 +101,12 @@ class Reader:
 
         Errors as `Outbox.send`: where the memory is full, what is complete is sent.
         """
-        head, data_head = self._replies.data_head_bytes, self._replies.data_head
+        head = self._replies.data_head_bytes
         done, count = 0, len(requests)
         while done < count:
+            if self._outbox.takes_lent and (answered := self._borrow(requests, done)):
+                done += answered
+                continue
             try:
                 memory = self._memory(requests, done)
             except MemoryError as error:
@@ -108,11 +116,12 @@ class Reader:
             position = first = self._position if memory is self._kept else 0
             wanted: list[ReadRequest] = []
             add = wanted.append
-            for cookie, offset, length in requests[done:] if done else requests:
+            rest = requests[done : done + MOST_TOGETHER] if done or count > MOST_TOGETHER else requests
+            for (_, offset, length), said in zip(rest, self._replies.data_heads(rest), strict=True):
                 end = position + head + length
                 if end > capacity:
                     break
-                data_head(data, position, cookie, offset, length)
+                data[position : position + head] = said
                 add((offset, view[position + head : end]))
                 position = end
             part = requests if len(wanted) == count else requests[done : done + len(wanted)]
@@ -123,6 +132,34 @@ class Reader:
             if done < count:
                 self._outbox.send()
                 self._position = 0
+
+    def _borrow(self, requests: Sequence[tuple[int, int, int]], done: int) -> int:
+        """Answers the next few from the device's own memory, uncopied, if it lends it; returns how many."""
+        if done or len(requests) > MOST_TOGETHER:
+            requests = requests[done : done + MOST_TOGETHER]
+        if len(requests) < FEWEST_BORROWED and requests[0][2] < LARGE_BYTES:
+            return 0
+        loan = self._device.lend([(offset, length) for _, offset, length in requests])
+        if loan is None:
+            return 0
+        parts: list[memoryview | bytes] = []
+        for head, views in zip(self._replies.data_heads(requests), loan.views, strict=True):
+            parts.append(head)
+            parts += views
+        try:
+            sent = self._outbox.send_lent(parts)
+        except OSError:
+            loan.in_vain()  # maybe what was lent is gone, and not the client
+            raise
+        finally:
+            loan.end()
+        if not sent:
+            loan.in_vain()
+            return 0
+        self._position = 0
+        self._counters.reads += len(requests)
+        self._counters.bytes_read += sum([length for _, _, length in requests])
+        return len(requests)
 
     def _memory(self, requests: Sequence[tuple[int, int, int]], done: int) -> _Memory:
         """Memory for the next request at least."""

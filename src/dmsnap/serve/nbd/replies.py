@@ -29,8 +29,8 @@ class Replies(ABC):
     data_head_bytes: int
 
     @abstractmethod
-    def data_head(self, memory: bytearray, position: int, cookie: int, offset: int, length: int) -> None:
-        """Writes what stands before the data of a read into ``memory``."""
+    def data_heads(self, requests: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        """What stands before the data of reads (cookie, offset, length)."""
 
     @abstractmethod
     def done(self, cookie: int, offset: int) -> bytes:
@@ -54,8 +54,9 @@ class SimpleReplies(Replies):
 
     data_head_bytes = wire.SIMPLE_REPLY.size
 
-    def data_head(self, memory: bytearray, position: int, cookie: int, offset: int, length: int) -> None:  # noqa: ARG002
-        wire.SIMPLE_REPLY.pack_into(memory, position, wire.SIMPLE_REPLY_MAGIC, 0, cookie)
+    def data_heads(self, requests: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        pack, magic = wire.SIMPLE_REPLY.pack, wire.SIMPLE_REPLY_MAGIC
+        return [pack(magic, 0, cookie) for cookie, _, _ in requests]
 
     def done(self, cookie: int, offset: int) -> bytes:  # noqa: ARG002
         return wire.SIMPLE_REPLY.pack(wire.SIMPLE_REPLY_MAGIC, 0, cookie)
@@ -72,8 +73,9 @@ class StructuredReplies(SimpleReplies):
 
     data_head_bytes = _DATA_CHUNK.size
 
-    def data_head(self, memory: bytearray, position: int, cookie: int, offset: int, length: int) -> None:
-        _DATA_CHUNK.pack_into(memory, position, wire.CHUNK_MAGIC, _DONE, _DATA, cookie, length + 8, offset)
+    def data_heads(self, requests: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        pack, magic = _DATA_CHUNK.pack, wire.CHUNK_MAGIC
+        return [pack(magic, _DONE, _DATA, cookie, length + 8, offset) for cookie, offset, length in requests]
 
     def empty(self, cookie: int, offset: int) -> bytes:
         return self._chunk(_DONE, ChunkType.NONE, cookie, offset, b"")
@@ -103,10 +105,9 @@ class ExtendedReplies(StructuredReplies):
 
     data_head_bytes = _EXTENDED_DATA_CHUNK.size
 
-    def data_head(self, memory: bytearray, position: int, cookie: int, offset: int, length: int) -> None:
-        _EXTENDED_DATA_CHUNK.pack_into(
-            memory, position, wire.EXTENDED_CHUNK_MAGIC, _DONE, _DATA, cookie, offset, length + 8, offset
-        )
+    def data_heads(self, requests: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        pack, magic = _EXTENDED_DATA_CHUNK.pack, wire.EXTENDED_CHUNK_MAGIC
+        return [pack(magic, _DONE, _DATA, cookie, at, length + 8, at) for cookie, at, length in requests]
 
     def done(self, cookie: int, offset: int) -> bytes:
         return wire.EXTENDED_CHUNK.pack(wire.EXTENDED_CHUNK_MAGIC, _DONE, _NONE, cookie, offset, 0)

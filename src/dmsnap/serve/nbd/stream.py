@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
 import struct
@@ -12,7 +13,7 @@ from typing import cast
 
 from dmsnap.serve.nbd.violation import ProtocolViolation
 
-__all__ = ["PlainStream", "TlsStream"]
+__all__ = ["PlainStream", "TlsStream", "Unreadable"]
 
 MOST_PARTS = 512
 """Pieces of memory in one sendmsg(2); Linux takes 1024."""
@@ -23,6 +24,10 @@ BRISK_SECONDS = 200e-6
 LOOK_OUT_SECONDS = 100e-6
 _ASK_AFTER_SECONDS, _ASK_AGAIN_SECONDS = 60, 15  # TCP: a machine that went away would hold a place for ever
 _TLS_BYTES = 1 << 18
+
+
+class Unreadable(Exception):
+    """What was to be sent cannot be read (EFAULT): memory that was lent may be a file that fails, or was cut short."""
 
 
 class PlainStream:
@@ -112,20 +117,34 @@ class PlainStream:
 
         Raises:
             ProtocolViolation: The client does not take it, or too slowly.
+            Unreadable: The memory of a part cannot be read; nothing was sent.
             OSError: The connection is broken.
         """
+        begin = 0
+        try:
+            for begin in range(0, len(parts), MOST_PARTS):
+                self._send_some(parts[begin : begin + MOST_PARTS] if len(parts) > MOST_PARTS else parts)
+        except BlockingIOError:
+            raise _late() from None
+        except Unreadable as error:
+            if begin:
+                raise ConnectionAbortedError(str(error)) from None
+            raise
+
+    def _send_some(self, parts: Sequence[memoryview | bytes]) -> None:
         try:
             if len(parts) == 1:
                 total = len(parts[0])
                 sent = self.sock.send(parts[0])
             else:
-                parts = parts if len(parts) <= MOST_PARTS else _joined(parts)
                 total = sum(map(len, parts))
                 sent = self.sock.sendmsg(parts)
-            if sent < total:
-                self._send_rest(parts, sent, total)
-        except BlockingIOError:
-            raise _late() from None
+        except OSError as error:
+            if error.errno == errno.EFAULT:
+                raise Unreadable("the memory of a reply cannot be read") from None
+            raise
+        if sent < total:
+            self._send_rest(parts, sent, total)
 
     def _send_rest(self, parts: Sequence[memoryview | bytes], sent: int, total: int) -> None:
         until = monotonic() + self._send_seconds + total / LEAST_BYTES_A_SECOND
@@ -270,8 +289,3 @@ def _timeval(seconds: float) -> bytes:
 
 def _late() -> ProtocolViolation:
     return ProtocolViolation("too slow")
-
-
-def _joined(parts: Sequence[memoryview | bytes]) -> list[memoryview | bytes]:
-    """Fewer parts: small ones in a row are copied together."""
-    return [b"".join(parts[start : start + 64]) for start in range(0, len(parts), 64)]

@@ -1,0 +1,100 @@
+"""Replies sent from the page cache itself: the same bytes, and no harm where the file is cut short under the server."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from raw_nbd import FORMS, RawClient
+
+from dmsnap.block import FileDevice
+from dmsnap.block import cached_file as cached_file_module
+from dmsnap.block.nbd.wire import Command, NbdError
+from dmsnap.serve.nbd import Export
+from dmsnap.testing import need
+
+SIZE = 4 << 20
+PAGE = 4096
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A device in the page cache, which lends; how often is counted."""
+    monkeypatch.setattr(cached_file_module, "FIRST_FOUND", 1)
+    path = tmp_path / "file"
+    path.write_bytes(random.Random(8).randbytes(SIZE))
+    with FileDevice(path, writable=True) as device:
+        device.start_reads([(0, memoryview(bytearray(512)))])
+        need(device.lend([(0, 512)]) is not None, "the filesystem of the temporary folder is none that is lent from")
+        yield device, path
+
+
+def ask(client: RawClient, places: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
+    """Reads together; error and data of each."""
+    requests = [client.request(Command.READ, at, length, cookie=cookie) for cookie, (at, length) in enumerate(places)]
+    client.sock.sendall(b"".join(requests))
+    answers = []
+    for cookie, (_, length) in enumerate(places):
+        reply = client.reply(length)
+        assert reply.cookie == cookie
+        answers.append((reply.error, reply.data))
+    return answers
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_many_reads_and_large_ones_bring_what_is_there(file, serve, form: str, monkeypatch) -> None:
+    device, path = file
+    lent = []
+    lend = type(device).lend
+    monkeypatch.setattr(FileDevice, "lend", lambda self, ranges: lent.append(len(ranges)) or lend(self, ranges))
+    content = path.read_bytes()
+    with RawClient(serve(Export("", device)), form) as client:
+        client.enter()
+        rng = random.Random(9)
+        for count, length in ((8, 4096), (300, 512), (1, 1 << 20), (3, 1 << 20), (1, SIZE)):
+            places = [(rng.randrange(0, SIZE - length + 1, 512), length) for _ in range(count)]
+            got = ask(client, places)
+            assert got == [(0, content[at : at + length]) for at, length in places]
+    assert sum(lent) >= 313
+    assert client.size == SIZE
+
+
+def test_a_client_that_takes_its_replies_slowly_gets_them_whole(file, serve) -> None:
+    device, path = file
+    content = path.read_bytes()
+    with RawClient(serve(Export("", device)), "simple") as client:
+        client.enter()
+        for _ in range(3):
+            assert ask(client, [(0, SIZE), (512, SIZE - 512)]) == [(0, content), (0, content[512:])]
+
+
+def test_where_the_file_was_cut_short_reads_fail_and_the_server_goes_on(file, serve) -> None:
+    device, path = file
+    content = path.read_bytes()
+    server = serve(Export("", device))
+    os.truncate(path, PAGE)
+    with RawClient(server, "simple") as client:
+        client.enter()
+        places = [(SIZE // 2 + number * PAGE, PAGE) for number in range(8)]
+        assert ask(client, places) == [(NbdError.EIO, b"")] * 8
+        assert ask(client, [(0, PAGE)]) == [(0, content[:PAGE])]
+
+
+def test_where_part_of_a_reply_is_gone_already_the_client_is_cut_off_and_others_are_served(file, serve) -> None:
+    device, path = file
+    content = path.read_bytes()
+    server = serve(Export("", device))
+    os.truncate(path, 2 << 20)
+    with RawClient(server, "simple") as client, RawClient(server, "simple") as other:
+        client.enter()
+        other.enter()
+        client.send(Command.READ, 0, SIZE)  # the first 2 MiB can be sent, with a header that promises 4
+        taken = 0
+        while data := client.sock.recv(1 << 16):
+            taken += len(data)
+        assert taken < SIZE
+        other.send(Command.READ, 0, SIZE)
+        assert other.reply(SIZE).error == NbdError.EIO
+        assert ask(other, [(0, PAGE)] * 5) == [(0, content[:PAGE])] * 5

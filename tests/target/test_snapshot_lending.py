@@ -1,0 +1,142 @@
+"""Snapshots lend what their devices lend: the same bytes as a read gives, and nobody overwrites an origin meanwhile."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+
+import pytest
+from snapshot_parts import random_parts
+
+from dmsnap.block import FileDevice
+from dmsnap.block import cached_file as cached_file_module
+from dmsnap.block.memory import MemoryDevice
+from dmsnap.store import create_store, open_store
+from dmsnap.store.writable import PersistentStore
+from dmsnap.target.origin import OriginDevice, OriginSnapshots
+from dmsnap.target.snapshot import SnapshotDevice
+from dmsnap.target.writable_snapshot import WritableSnapshot
+from dmsnap.testing import need
+from dmsnap.testing.damage import DAMAGES, ORIGIN_BYTES
+
+SIZE = 1 << 20
+CHUNK = 4096
+
+
+@pytest.fixture(autouse=True)
+def _trusting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cached_file_module, "FIRST_FOUND", 1)
+
+
+def warm(*devices: FileDevice) -> None:
+    for device in devices:
+        device.read_at(0, device.size_bytes)
+        device.start_reads([(0, memoryview(bytearray(512)))])
+        need(device.lend([(0, 512)]) is not None, "the filesystem of the temporary folder is none that is lent from")
+
+
+def lent(snapshot: SnapshotDevice, ranges: list[tuple[int, int]]) -> list[bytes]:
+    loan = snapshot.lend(ranges)
+    assert loan is not None
+    found = [b"".join(views) for views in loan.views]
+    loan.end()
+    return found
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_lent_is_what_is_read(seed: int, tmp_path: Path) -> None:
+    parts, rng = random_parts(seed), random.Random(seed)
+    (tmp_path / "origin").write_bytes(parts.origin)
+    (tmp_path / "cow").write_bytes(parts.cow)
+    with (
+        FileDevice(tmp_path / "origin") as origin,
+        FileDevice(tmp_path / "cow") as cow,
+        SnapshotDevice(origin, open_store(cow)) as snapshot,
+    ):
+        warm(origin, cow)
+        edges = [sorted(rng.randrange(0, snapshot.size_bytes + 1, 512) for _ in range(2)) for _ in range(30)]
+        ranges = [(start, stop - start) for start, stop in edges if start < stop]
+        assert lent(snapshot, ranges) == [parts.expected[at : at + length] for at, length in ranges]
+
+
+@pytest.fixture
+def written(tmp_path: Path):
+    """A snapshot in use, its devices in the page cache, and its content."""
+    content = bytearray(random.Random(5).randbytes(SIZE))
+    (tmp_path / "origin").write_bytes(content)
+    with FileDevice(tmp_path / "origin", writable=True) as origin:
+        (tmp_path / "cow").write_bytes(bytes(2 * SIZE))
+        with FileDevice(tmp_path / "cow", writable=True) as cow:
+            create_store(cow, chunk_size_sectors=CHUNK // 512)
+            with WritableSnapshot(origin, PersistentStore(open_store(cow))) as snapshot:
+                warm(origin, cow)
+                yield snapshot, content
+
+
+def test_what_was_just_written_is_lent(written) -> None:
+    snapshot, content = written
+    rng = random.Random(6)
+    for _ in range(60):
+        at = rng.randrange(0, SIZE, 512)
+        data = rng.randbytes(min(rng.choice([512, 4096, 20480]), SIZE - at))
+        snapshot.write_at(at, data)
+        content[at : at + len(data)] = data
+        ranges = [(at, len(data)), (0, SIZE), (rng.randrange(0, SIZE, 4096), 4096)]
+        assert lent(snapshot, ranges) == [content[start : start + length] for start, length in ranges]
+
+
+def test_nothing_is_lent_of_a_snapshot_whose_origin_is_written_to(written) -> None:
+    snapshot, _ = written
+    snapshots = OriginSnapshots()
+    snapshots.add(snapshot.exceptions, SIZE)
+    assert snapshot.lend([(0, CHUNK)]) is None
+    origin = OriginDevice(snapshot.origin, snapshots)
+    loan = origin.lend([(0, CHUNK)])  # itself it may lend: who reads it reads it as it is
+    assert loan is not None
+    loan.end()
+    snapshots.remove(snapshot.exceptions)
+
+
+def test_before_somebody_may_write_to_the_origin_what_was_lent_comes_back(written) -> None:
+    snapshot, content = written
+    loan = snapshot.lend([(0, CHUNK)])
+    assert loan is not None
+    snapshots, added = OriginSnapshots(), threading.Event()
+
+    def add() -> None:
+        snapshots.add(snapshot.exceptions, SIZE)
+        added.set()
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    assert not added.wait(0.1)
+    assert b"".join(loan.views[0]) == content[:CHUNK]
+    loan.end()
+    assert added.wait(10)
+    thread.join()
+
+
+@pytest.mark.parametrize("name", [name for name, damage in DAMAGES.items() if damage.lost and not damage.huge])
+def test_where_a_copy_is_lost_nothing_is_lent(name: str, tmp_path: Path) -> None:
+    damage = DAMAGES[name]
+    (tmp_path / "origin").write_bytes(bytes(ORIGIN_BYTES))
+    with (tmp_path / "cow").open("wb") as file:
+        damage.write(file)
+    with FileDevice(tmp_path / "cow") as cow, FileDevice(tmp_path / "origin") as origin:
+        store = open_store(cow)
+        with SnapshotDevice(origin, store) as snapshot:
+            warm(origin, cow)
+            chunk_bytes = store.chunk_size_bytes
+            for chunk in range(snapshot.size_bytes // chunk_bytes):
+                loan = snapshot.lend([(chunk * chunk_bytes, chunk_bytes)])
+                assert (loan is None) == (chunk in damage.lost), chunk
+                assert snapshot.lend([(0, snapshot.size_bytes)]) is None
+
+
+def test_a_snapshot_of_what_lends_nothing_lends_nothing(tmp_path: Path) -> None:
+    parts = random_parts(3)
+    (tmp_path / "cow").write_bytes(parts.cow)
+    with FileDevice(tmp_path / "cow") as cow, SnapshotDevice(MemoryDevice(parts.origin), open_store(cow)) as snapshot:
+        warm(cow)
+        assert snapshot.lend([(0, 512)]) is None
