@@ -103,8 +103,9 @@ class Reader:
         """
         head = self._replies.data_head_bytes
         done, count = 0, len(requests)
+        borrows = self._outbox.takes_lent and (count >= FEWEST_BORROWED or requests[0][2] >= LARGE_BYTES)
         while done < count:
-            if self._outbox.takes_lent and (answered := self._borrow(requests, done)):
+            if borrows and (answered := self._borrow(requests[done : done + MOST_TOGETHER])):
                 done += answered
                 continue
             try:
@@ -133,12 +134,8 @@ class Reader:
                 self._outbox.send()
                 self._position = 0
 
-    def _borrow(self, requests: Sequence[tuple[int, int, int]], done: int) -> int:
-        """Answers the next few from the device's own memory, uncopied, if it lends it; returns how many."""
-        if done or len(requests) > MOST_TOGETHER:
-            requests = requests[done : done + MOST_TOGETHER]
-        if len(requests) < FEWEST_BORROWED and requests[0][2] < LARGE_BYTES:
-            return 0
+    def _borrow(self, requests: Sequence[tuple[int, int, int]]) -> int:
+        """Answers reads from the device's own memory, uncopied, if it lends it; returns how many."""
         loan = self._device.lend([(offset, length) for _, offset, length in requests])
         if loan is None:
             return 0

@@ -120,18 +120,9 @@ class PlainStream:
             Unreadable: The memory of a part cannot be read; nothing was sent.
             OSError: The connection is broken.
         """
-        begin = 0
-        try:
-            for begin in range(0, len(parts), MOST_PARTS):
-                self._send_some(parts[begin : begin + MOST_PARTS] if len(parts) > MOST_PARTS else parts)
-        except BlockingIOError:
-            raise _late() from None
-        except Unreadable as error:
-            if begin:
-                raise ConnectionAbortedError(str(error)) from None
-            raise
-
-    def _send_some(self, parts: Sequence[memoryview | bytes]) -> None:
+        if len(parts) > MOST_PARTS:
+            self._send_in_turn(parts)
+            return
         try:
             if len(parts) == 1:
                 total = len(parts[0])
@@ -142,9 +133,19 @@ class PlainStream:
         except OSError as error:
             if error.errno == errno.EFAULT:
                 raise Unreadable("the memory of a reply cannot be read") from None
+            if isinstance(error, BlockingIOError):
+                raise _late() from None
             raise
         if sent < total:
             self._send_rest(parts, sent, total)
+
+    def _send_in_turn(self, parts: Sequence[memoryview | bytes]) -> None:
+        self.send(parts[:MOST_PARTS])
+        try:
+            for begin in range(MOST_PARTS, len(parts), MOST_PARTS):
+                self.send(parts[begin : begin + MOST_PARTS])
+        except Unreadable as error:
+            raise ConnectionAbortedError(str(error)) from None
 
     def _send_rest(self, parts: Sequence[memoryview | bytes], sent: int, total: int) -> None:
         until = monotonic() + self._send_seconds + total / LEAST_BYTES_A_SECOND
@@ -154,7 +155,10 @@ class PlainStream:
             while view:
                 if monotonic() > until:
                     raise _late()
-                view = view[self.sock.send(view) :]
+                try:
+                    view = view[self.sock.send(view) :]
+                except BlockingIOError:
+                    raise _late() from None
 
     def finish(self) -> None:
         """Says that nothing more will be sent."""
