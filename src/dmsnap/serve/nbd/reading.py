@@ -28,6 +28,8 @@ MOST_TOGETHER = 256
 """Reads whose replies are sent together."""
 FEWEST_BORROWED, LARGE_BYTES = 4, 1 << 15
 """Fewer reads than that, unless they are large: to copy them costs less than to borrow."""
+COLLECTED_TOGETHER = 8
+"""Reads that had to be waited for, answered together: the client can ask for more while others are still waited for."""
 
 
 class _Memory:
@@ -70,12 +72,16 @@ class Reader:
         self._holdings = holdings
         self._counters = counters
         self._kept: _Memory | None = None
+        self._coming_back: _Memory | None = None
         self._position = 0
         self._to_collect: deque[tuple[Completion, Callable[[], None]]] = deque()
 
     def sent(self) -> None:
-        """The outbox is empty: the memory may be used from its front again."""
+        """The outbox is empty: the memory may be used from its front again, or what others wrote into is free."""
         self._position = 0
+        if self._coming_back is not None:
+            self._kept = self._kept or self._coming_back
+            self._coming_back = None
 
     @property
     def collects(self) -> bool:
@@ -85,7 +91,7 @@ class Reader:
     def collect(self, *, wait: bool) -> None:
         """Answers the oldest of them, after waiting where that is asked for, and those behind that are at hand too."""
         to_collect = self._to_collect
-        while to_collect:
+        for _ in range(min(len(to_collect), COLLECTED_TOGETHER)):  # and the client hears of these first
             completion, answer = to_collect[0]
             if wait:
                 with suppress(Exception):  # the error is in the completion
@@ -229,6 +235,9 @@ class Reader:
         memory.left -= 1
         if not memory.left:
             self._outbox.give_when_sent(len(memory.data))
+            if len(memory.data) == REPLY_BYTES:
+                memory.held = False  # from then on
+                self._coming_back = memory
         self._answer(cookie, offset, reply, completion)
 
     def _answer(self, cookie: int, offset: int, reply: memoryview, completion: Completion) -> None:
