@@ -1,0 +1,345 @@
+"""Reads that are with the kernel by a ring, and the completions of them.
+
+There is no thread for them: who waits for one waits for the ring, and takes out all that has come meanwhile, for itself
+and for others. One thread at a time does so, the leader; the rest sleep until it has taken something out or leaves, and
+then one of them is the next. Only where somebody asks to be called, and does not wait, a thread waits instead.
+
+The kernel writes into a read's memory until its completion has come, whoever still wants it: until then it is held.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import math
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import get_ident
+from time import sleep
+from weakref import WeakSet
+
+from dmsnap.block import uring
+from dmsnap.block.announced import AnnouncedRead, Collector
+from dmsnap.block.completion import COMPLETED, Completion
+from dmsnap.block.contract import IOFailed, ReadRequest
+
+__all__ = ["RING_ENTRIES", "RingRead", "RingReads"]
+
+RING_ENTRIES = 256
+"""Reads in flight: twice what a disk usually queues; 24 KiB of memory."""
+
+SUBMITTED_TOGETHER = 8
+"""The disk begins with the first reads while the next are prepared, which takes about as long as to wake it."""
+
+_PATIENCE_SECONDS = 0.1
+"""Who follows looks that often whether there is a leader: it may have been interrupted where it could not tell."""
+
+_PAUSE_SECONDS = 1e-3
+
+_REFUSED = {-errno.EINVAL, -errno.EOPNOTSUPP}
+_PASSING = {errno.EAGAIN, errno.EBUSY, errno.EINTR}
+_NOTHING = 0, memoryview(b"")
+
+_live: WeakSet[RingReads] = WeakSet()
+
+
+class RingRead(AnnouncedRead):
+    """One read that is in the ring; what the kernel did not read of it (to the end, or for an error) is announced."""
+
+    __slots__ = ("_reads", "tag")
+
+    def __init__(self, reads: RingReads, device: Collector, tag: int) -> None:  # of every read: calls no other
+        self.done = False
+        self.error = None
+        self._callbacks = None
+        self._device = device
+        self._since = math.inf  # it was not in vain
+        self._todo = []
+        self._reads = reads
+        self.tag = tag
+
+    def wait(self) -> None:
+        if not self.done:
+            self._reads.wait_for(self.tag)
+        super().wait()
+
+    def poll(self) -> bool:
+        if not self.done and not self._todo:
+            self._reads.look()
+        return self.done or super().poll()
+
+    def add_done_callback(self, callback: Callable[[Completion], None]) -> None:
+        super().add_done_callback(callback)
+        if not self.done:
+            self._reads.watch(self.tag)
+
+    def arrived(self, rest: ReadRequest) -> None:
+        """The kernel is through with it, but for a rest; `settle` has to follow."""
+        self._todo.append(rest)
+
+    def settle(self) -> bool:
+        """Finishes it if nothing is left to be read, and returns whether it is done."""
+        try:
+            offset, rest = self._todo.pop()
+        except IndexError:  # another thread does
+            return True
+        try:
+            if not rest:
+                self.finish()
+        finally:
+            if not self.done:
+                self._put_back(offset, rest)
+        return self.done
+
+
+class RingReads:
+    """The reads of one device that are in a ring, which is made when the first of them come.
+
+    Args:
+        device: Does what the ring cannot.
+        name: Of the thread, for people with a debugger.
+
+    Attributes:
+        eager: Whether the last reads were mostly not in the page cache, so that it need not be asked first.
+    """
+
+    def __init__(self, device: Collector, name: str) -> None:
+        self.eager = False
+        self._device = device
+        self._name = name
+        self._ring: uring.Ring | None = None
+        self._takes = True  # also where none was made yet
+        self._in_flight: dict[int, tuple[RingRead, int, memoryview]] = {}
+        self._short: WeakSet[RingRead] = WeakSet()
+        self._without_threads()
+
+    def _without_threads(self) -> None:
+        self._submitting = threading.Lock()
+        self._electing = threading.Lock()
+        self._leader: int | None = None  # the thread that alone takes completions out
+        self._sleepers: list[threading.Lock] = []
+        self._watched: SimpleQueue[int | None] = SimpleQueue()
+        self._watcher: threading.Thread | None = None
+
+    # -- starting -----------------------------------------------------------------------------------------------------
+
+    def start(self, fd: int, requests: Sequence[ReadRequest]) -> list[Completion]:
+        """Starts as many of some reads as there is room for, from the first on, and never waits for one.
+
+        Where there is no ring, that is none of them; one alone is no reason to make one.
+        """
+        if not self._takes or (self._ring is None and len(requests) < 2):
+            return []
+        with self._submitting:
+            ring = self._ring or self._opened()
+            if ring is None or not self._takes:
+                return []
+            room = ring.entries - len(self._in_flight)
+            reads = self._submit(ring, fd, requests if len(requests) <= room else requests[:room])
+        if ring.has_completions:
+            self.look()
+        completions = [COMPLETED if read.done and read.error is None else read for read in reads]
+        self.eager = 2 * completions.count(COMPLETED) < len(completions)
+        return completions
+
+    def _opened(self) -> uring.Ring | None:
+        self._ring = uring.open_ring(RING_ENTRIES)
+        self._takes = self._ring is not None
+        _live.add(self)
+        return self._ring
+
+    def _submit(self, ring: uring.Ring, fd: int, requests: Sequence[ReadRequest]) -> list[RingRead]:
+        first, reads, in_flight = ring.end, list[RingRead](), self._in_flight
+        tag = first
+        try:
+            for begin in range(0, len(requests), SUBMITTED_TOGETHER):
+                group = requests[begin : begin + SUBMITTED_TOGETHER]
+                for offset, view in group:
+                    read = RingRead(self, self._device, tag)
+                    reads.append(read)
+                    in_flight[tag] = read, offset, view  # before the kernel knows of it
+                    tag = tag + 1 & uring.COUNT
+                ring.publish(ring.fill(fd, group))
+                ring.submit()
+        except OSError as error:
+            self._takes = error.errno in _PASSING
+        finally:
+            ring.take_back()
+            taken = ring.end - first & uring.COUNT
+            for read in reads[taken:]:
+                in_flight.pop(read.tag, None)
+        return reads[:taken]
+
+    # -- taking out ---------------------------------------------------------------------------------------------------
+
+    def wait_for(self, tag: int) -> None:
+        """Waits until the read of that tag has arrived."""
+        me = get_ident()
+        if self._leader == me:  # in a callback of what has just arrived
+            self._take_until(tag)
+            return
+        while tag in self._in_flight:
+            try:
+                if self._leads(me):
+                    self._take_until(tag)
+                else:
+                    self._sleep()
+            finally:
+                self._leave(me)
+
+    def look(self) -> None:
+        """Takes out what has arrived, unless another thread is about to."""
+        me = get_ident()
+        if self._leader == me:
+            self._take_arrived()
+            return
+        try:
+            if self._leads(me):
+                self._take_arrived()
+        finally:
+            self._leave(me)
+
+    def _leads(self, me: int) -> bool:
+        with self._electing:
+            if self._leader is None:
+                self._leader = me
+        return self._leader == me
+
+    def _leave(self, me: int) -> None:
+        if self._leader == me:
+            self._leader = None
+            self._wake()
+
+    def _sleep(self) -> None:
+        """Sleeps until the leader has taken something out, or is none any more."""
+        alarm = threading.Lock()
+        alarm.acquire()
+        self._sleepers.append(alarm)
+        if self._leader is not None:
+            alarm.acquire(timeout=_PATIENCE_SECONDS)
+
+    def _wake(self) -> None:
+        while self._sleepers:
+            with suppress(IndexError):  # another thread woke it
+                self._sleepers.pop().release()
+
+    def _take_until(self, tag: int) -> None:
+        ring = self._ring
+        while ring is not None and tag in self._in_flight:
+            if not ring.has_completions:
+                try:
+                    ring.wait()
+                except OSError:  # it arrives all the same
+                    sleep(_PAUSE_SECONDS)
+            self._take(ring)
+
+    def _take_arrived(self) -> None:
+        if self._ring is not None and self._ring.look():
+            self._take(self._ring)
+
+    def _take(self, ring: uring.Ring) -> None:
+        arrived: list[RingRead] = []
+        in_flight = self._in_flight
+        try:
+            completions, end = ring.completions()
+            for tag, result, _ in completions:
+                if tag not in in_flight:  # seen before, when there was an interrupt
+                    continue
+                read, offset, view = in_flight[tag]
+                got = max(0, result)
+                read.arrived(_NOTHING if got == len(view) else (offset + got, view[got:]))
+                arrived.append(read)
+                del in_flight[tag]
+                if result in _REFUSED:
+                    self._takes = False
+            ring.forget(end)
+        finally:
+            self._settle(arrived)
+        if self._sleepers:
+            self._wake()
+
+    def _settle(self, reads: list[RingRead]) -> None:
+        try:
+            while reads:
+                if not reads[-1].settle():
+                    self._short.add(reads[-1])
+                reads.pop()
+        finally:
+            if reads:  # an interrupt: the others are waited for all the same
+                self._settle(reads)
+
+    # -- for who does not wait ----------------------------------------------------------------------------------------
+
+    def watch(self, tag: int) -> None:
+        """Has a thread wait for a read; where the system refuses one, waits for it."""
+        if tag not in self._in_flight:
+            return
+        with self._electing:
+            if self._watcher is None:
+                watcher = threading.Thread(target=self._watch, name=f"{self._name}-ring", daemon=True)
+                with suppress(RuntimeError):
+                    watcher.start()
+                    self._watcher = watcher
+        if self._watcher is None:
+            self.wait_for(tag)
+        else:
+            self._watched.put(tag)
+
+    def _watch(self) -> None:
+        while (tag := self._watched.get()) is not None:
+            self.wait_for(tag)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Waits until nothing is in flight."""
+        for tag in list(self._in_flight):
+            self.wait_for(tag)
+
+    def close(self) -> None:
+        """Waits for every read, and lets go of the ring."""
+        with self._submitting:
+            self._takes = False
+        self.drain()
+        for read in list(self._short):
+            with suppress(IOFailed):  # for whoever waits for it
+                read.wait()
+        if self._watcher is not None:
+            self._watched.put(None)
+            if self._watcher is not threading.current_thread():  # a completion's callback may close the device
+                self._watcher.join()
+        ring, self._ring = self._ring, None
+        if ring is not None:
+            ring.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def abandon(self) -> None:
+        """Leaves ring and threads to the process that this one is a copy of; what was in flight is read again."""
+        self._takes = False
+        self._without_threads()
+        for read, offset, view in self._in_flight.values():
+            read.arrived((offset, view))
+        self._in_flight.clear()
+        ring, self._ring = self._ring, None
+        if ring is not None:
+            ring.close()
+
+
+def _drain_all() -> None:
+    for reads in list(_live):
+        reads.drain()
+
+
+def _abandon_all() -> None:
+    for reads in list(_live):
+        reads.abandon()
+
+
+atexit.register(_drain_all)  # or the kernel might write into memory that has become somebody else's
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)
