@@ -23,7 +23,7 @@ from weakref import WeakSet
 
 from dmsnap.block import uring
 from dmsnap.block.announced import AnnouncedRead, Collector
-from dmsnap.block.completion import COMPLETED, Completion
+from dmsnap.block.completion import COMPLETED, Completion, finish_all
 from dmsnap.block.contract import IOFailed, ReadRequest
 
 __all__ = ["RING_ENTRIES", "RingRead", "RingReads"]
@@ -41,7 +41,6 @@ _PAUSE_SECONDS = 1e-3
 
 _REFUSED = {-errno.EINVAL, -errno.EOPNOTSUPP}
 _PASSING = {errno.EAGAIN, errno.EBUSY, errno.EINTR}
-_NOTHING = 0, memoryview(b"")
 
 _live: WeakSet[RingReads] = WeakSet()
 
@@ -76,23 +75,14 @@ class RingRead(AnnouncedRead):
         if not self.done:
             self._reads.watch(self.tag)
 
-    def arrived(self, rest: ReadRequest) -> None:
-        """The kernel is through with it, but for a rest; `settle` has to follow."""
+    def leave(self, rest: ReadRequest) -> None:
+        """What the kernel did not read is for who waits; `settle` has to follow."""
         self._todo.append(rest)
 
-    def settle(self) -> bool:
-        """Finishes it if nothing is left to be read, and returns whether it is done."""
-        try:
-            offset, rest = self._todo.pop()
-        except IndexError:  # another thread does
-            return True
-        try:
-            if not rest:
-                self.finish()
-        finally:
-            if not self.done:
-                self._put_back(offset, rest)
-        return self.done
+    def settle(self) -> None:
+        """Has a thread read the rest, if somebody asked to be called."""
+        if self._callbacks:
+            self._hand_over()
 
 
 class RingReads:
@@ -241,7 +231,9 @@ class RingReads:
             self._take(self._ring)
 
     def _take(self, ring: uring.Ring) -> None:
-        arrived: list[RingRead] = []
+        full: list[RingRead] = []
+        short: list[RingRead] = []
+        calls: list[Callable[[], None]] = []
         in_flight = self._in_flight
         try:
             completions, end = ring.completions()
@@ -249,27 +241,23 @@ class RingReads:
                 if tag not in in_flight:  # seen before, when there was an interrupt
                     continue
                 read, offset, view = in_flight[tag]
-                got = max(0, result)
-                read.arrived(_NOTHING if got == len(view) else (offset + got, view[got:]))
-                arrived.append(read)
-                del in_flight[tag]
-                if result in _REFUSED:
-                    self._takes = False
+                if result == len(view):
+                    full.append(read)
+                else:
+                    got = max(0, result)
+                    read.leave((offset + got, view[got:]))
+                    short.append(read)
+                    self._takes = self._takes and result not in _REFUSED
+            finish_all(full, calls)
+            for tag, _, _ in completions:  # now whoever looks for one finds it done, or a rest to do
+                in_flight.pop(tag, None)
             ring.forget(end)
         finally:
-            self._settle(arrived)
+            self._short.update(short)
+            calls += [read.settle for read in short]
+            _call_all(calls)
         if self._sleepers:
             self._wake()
-
-    def _settle(self, reads: list[RingRead]) -> None:
-        try:
-            while reads:
-                if not reads[-1].settle():
-                    self._short.add(reads[-1])
-                reads.pop()
-        finally:
-            if reads:  # an interrupt: the others are waited for all the same
-                self._settle(reads)
 
     # -- for who does not wait ----------------------------------------------------------------------------------------
 
@@ -323,11 +311,20 @@ class RingReads:
         self._takes = False
         self._without_threads()
         for read, offset, view in self._in_flight.values():
-            read.arrived((offset, view))
+            read.leave((offset, view))
         self._in_flight.clear()
         ring, self._ring = self._ring, None
         if ring is not None:
             ring.close()
+
+
+def _call_all(calls: list[Callable[[], None]]) -> None:
+    try:
+        while calls:
+            calls.pop()()
+    finally:
+        if calls:  # an interrupt: others wait for these
+            _call_all(calls)
 
 
 def _drain_all() -> None:

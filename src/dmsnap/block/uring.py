@@ -54,16 +54,17 @@ COUNT = (1 << 32) - 1
 def _system_call() -> Callable[..., int]:
     call = ctypes.CDLL(None, use_errno=True).syscall
     call.restype = ctypes.c_long
+    call.argtypes = [ctypes.c_long, *[ctypes.c_size_t] * 6]
     return call
 
 
-def _called(number: int, *arguments: object) -> int:
+def _called(number: int, *arguments: int) -> int:
     """Makes a system call.
 
     Raises:
         OSError: It failed.
     """
-    result = _system_call()(ctypes.c_long(number), *arguments)
+    result = _system_call()(number, *arguments)
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -82,7 +83,7 @@ def open_ring(entries: int) -> Ring | None:
         params = bytearray(_PARAMS.size)
         struct.pack_into("@I", params, 8, flags)
         try:
-            fd = _called(_SETUP, entries, (ctypes.c_char * len(params)).from_buffer(params))
+            fd = _called(_SETUP, entries, ctypes.addressof(ctypes.c_char.from_buffer(params)), 0, 0, 0, 0)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 return None
@@ -158,7 +159,7 @@ class Ring:
             OSError: It does not take all.
         """
         queued = self._words[self._tail] - self._words[self._head] & COUNT
-        if _called(_ENTER, self._fd, queued, 0, 0, None, ctypes.c_size_t(0)) != queued:
+        if _called(_ENTER, self._fd, queued, 0, 0, 0, 0) != queued:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     def take_back(self) -> int:
@@ -176,7 +177,7 @@ class Ring:
         """Whether something has arrived, after what this thread has to do for it, and without waiting."""
         if not self.has_completions and self._words[self._flags] & _SQ_TASKRUN:
             with suppress(OSError):
-                _called(_ENTER, self._fd, 0, 0, _ENTER_GETEVENTS, None, ctypes.c_size_t(0))
+                _called(_ENTER, self._fd, 0, 0, _ENTER_GETEVENTS, 0, 0)
         return self.has_completions
 
     def wait(self) -> None:
@@ -186,7 +187,7 @@ class Ring:
             OSError: The kernel does not let us wait.
         """
         try:
-            _called(_ENTER, self._fd, 0, 1, _ENTER_GETEVENTS, None, ctypes.c_size_t(0))
+            _called(_ENTER, self._fd, 0, 1, _ENTER_GETEVENTS, 0, 0)
         except OSError as error:
             if error.errno != errno.EINTR:
                 raise
