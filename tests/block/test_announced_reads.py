@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dmsnap.block import Completion, FileDevice, IOFailed
+from dmsnap.block import Completion, FileDevice, IOFailed, uring
 from dmsnap.block import file as file_module
-from dmsnap.block import uring
 from dmsnap.block.announced import AnnouncedRead
 from dmsnap.target.joint_completion import joint
 from dmsnap.testing.device_contract import in_threads

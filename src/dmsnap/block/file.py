@@ -168,7 +168,7 @@ class FileDevice(BlockDevice):
         if missed:
             for at, completion in zip(places, self._start_missed(missed), strict=True):
                 completions[at] = completion
-        self._ring.eager = 2 * len(missed) > len(requests)
+            self._ring.eager = 2 * len(missed) > len(requests)
         return completions + self._start_by_speed(rest) if rest else completions
 
     def _start_missed(self, requests: Sequence[ReadRequest]) -> list[Completion]:

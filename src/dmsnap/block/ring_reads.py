@@ -123,17 +123,18 @@ class RingReads:
         """
         if not self._takes or (self._ring is None and len(requests) < 2):
             return []
+        if len(self._in_flight) + len(requests) > RING_ENTRIES:
+            self.look()  # at what nobody waits for, perhaps
         with self._submitting:
             ring = self._ring or self._opened()
             if ring is None or not self._takes:
                 return []
             room = ring.entries - len(self._in_flight)
             reads = self._submit(ring, fd, requests if len(requests) <= room else requests[:room])
-        if ring.has_completions:
-            self.look()
-        completions = [COMPLETED if read.done and read.error is None else read for read in reads]
-        self.eager = 2 * completions.count(COMPLETED) < len(completions)
-        return completions
+        if self.eager:
+            return list[Completion](reads)
+        self.look()
+        return [COMPLETED if read.done and read.error is None else read for read in reads]
 
     def _opened(self) -> uring.Ring | None:
         self._ring = uring.open_ring(RING_ENTRIES)
@@ -153,7 +154,10 @@ class RingReads:
                     in_flight[tag] = read, offset, view  # before the kernel knows of it
                     tag = tag + 1 & uring.COUNT
                 ring.publish(ring.fill(fd, group))
+                before = ring.completed
                 ring.submit()
+                if not begin:  # what comes during a later group may have come from the disk
+                    self.eager = 2 * (ring.completed - before & uring.COUNT) < len(group)
         except OSError as error:
             self._takes = error.errno in _PASSING
         finally:

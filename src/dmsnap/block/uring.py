@@ -169,6 +169,11 @@ class Ring:
         return tail - head & COUNT
 
     @property
+    def completed(self) -> int:
+        """How many have ever arrived."""
+        return self._words[self._completed_tail]
+
+    @property
     def has_completions(self) -> bool:
         """Whether something has arrived."""
         return self._words[self._completed_head] != self._words[self._completed_tail]
