@@ -1,9 +1,10 @@
 """Files and block devices of the operating system.
 
 A started read first asks the page cache, without waiting (``preadv2`` with ``RWF_NOWAIT``, Linux 4.14); what is not
-there is announced, so that all of it is with the medium at once, and collected by whoever waits for it, or by a few
-threads. Some filesystems refuse that flag (tmpfs and others answer EOPNOTSUPP); there a read is made at once as long as
-reads come back as fast as memory does, and is given to the threads when they do not.
+there goes into a ring (`ring_reads`). Where the system has none, or for reads with a priority of their own, it is
+announced, so that all of it is with the medium at once, and collected by whoever waits for it, or by a few threads.
+Some filesystems refuse that flag (tmpfs and others answer EOPNOTSUPP); there a read is made at once as long as reads
+come back as fast as memory does, and is given to the threads when they do not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads that are with the kernel by a ring, and the completions of them.
+"""The reads of a device that are with the kernel by a ring.
 
 There is no thread for them: who waits for one waits for the ring, and takes out all that has come meanwhile, for itself
 and for others. One thread at a time does so, the leader; the rest sleep until it has taken something out or leaves, and
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import errno
-import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -22,11 +21,12 @@ from time import sleep
 from weakref import WeakSet
 
 from dmsnap.block import uring
-from dmsnap.block.announced import AnnouncedRead, Collector
+from dmsnap.block.announced import Collector
 from dmsnap.block.completion import COMPLETED, Completion, finish_all
 from dmsnap.block.contract import IOFailed, ReadRequest
+from dmsnap.block.ring_read import RingRead
 
-__all__ = ["RING_ENTRIES", "RingRead", "RingReads"]
+__all__ = ["RING_ENTRIES", "SUBMITTED_TOGETHER", "RingReads"]
 
 RING_ENTRIES = 256
 """Reads in flight: twice what a disk usually queues; 24 KiB of memory."""
@@ -43,46 +43,6 @@ _REFUSED = {-errno.EINVAL, -errno.EOPNOTSUPP}
 _PASSING = {errno.EAGAIN, errno.EBUSY, errno.EINTR}
 
 _live: WeakSet[RingReads] = WeakSet()
-
-
-class RingRead(AnnouncedRead):
-    """One read that is in the ring; what the kernel did not read of it (to the end, or for an error) is announced."""
-
-    __slots__ = ("_reads", "tag")
-
-    def __init__(self, reads: RingReads, device: Collector, tag: int) -> None:  # of every read: calls no other
-        self.done = False
-        self.error = None
-        self._callbacks = None
-        self._device = device
-        self._since = math.inf  # it was not in vain
-        self._todo = []
-        self._reads = reads
-        self.tag = tag
-
-    def wait(self) -> None:
-        if not self.done:
-            self._reads.wait_for(self.tag)
-        super().wait()
-
-    def poll(self) -> bool:
-        if not self.done and not self._todo:
-            self._reads.look()
-        return self.done or super().poll()
-
-    def add_done_callback(self, callback: Callable[[Completion], None]) -> None:
-        super().add_done_callback(callback)
-        if not self.done:
-            self._reads.watch(self.tag)
-
-    def leave(self, rest: ReadRequest) -> None:
-        """What the kernel did not read is for who waits; `settle` has to follow."""
-        self._todo.append(rest)
-
-    def settle(self) -> None:
-        """Has a thread read the rest, if somebody asked to be called."""
-        if self._callbacks:
-            self._hand_over()
 
 
 class RingReads:
