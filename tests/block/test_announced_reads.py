@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dmsnap.block import Completion, FileDevice, IOFailed
+from dmsnap.block import Completion, FileDevice, IOFailed, uring
 from dmsnap.block import file as file_module
 from dmsnap.block.announced import AnnouncedRead
 from dmsnap.target.joint_completion import joint
@@ -30,6 +30,7 @@ def cold(path: Path, monkeypatch: pytest.MonkeyPatch) -> FileDevice:
             raise BlockingIOError(errno.EAGAIN, "would wait")
         return true_preadv(fd, views, offset)
 
+    monkeypatch.setattr(uring, "open_ring", lambda _: None)
     monkeypatch.setattr(file_module, "_RWF_NOWAIT", 8)
     monkeypatch.setattr(file_module, "preadv", preadv)
     return FileDevice(path)

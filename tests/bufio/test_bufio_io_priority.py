@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from dmsnap.block import BadRequest, FileDevice, IOClass, IOPriority, MemoryDevice, io_priority
+from dmsnap.block import BadRequest, FileDevice, IOClass, IOPriority, MemoryDevice, io_priority, uring
 from dmsnap.block import file as file_module
 from dmsnap.block.priority import asked_io_priority, thread_io_priority
 from dmsnap.bufio import BufioClient
@@ -43,6 +43,7 @@ def cold_file(tmp_path, monkeypatch):
         return preadv(fd, buffers, offset)
 
     monkeypatch.setattr(file_module, "preadv", noting)
+    monkeypatch.setattr(uring, "open_ring", lambda _: None)
     with FileDevice(path) as device:
         device._nowait = device._nowait or 8
         yield device, seen

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
-__all__ = ["COMPLETED", "Completion"]
+__all__ = ["COMPLETED", "Completion", "finish_all"]
 
 _transition = threading.Lock()
 
@@ -83,3 +84,16 @@ class Completion:
 COMPLETED = Completion()
 """A shared completion that is done and succeeded: what a device returns when it had the data at hand."""
 COMPLETED.done = True
+
+
+def finish_all(completions: Sequence[Completion], calls: list[Callable[[], None]]) -> None:
+    """Marks many as done and succeeded at once. Their callbacks are added to ``calls``, which the caller has to call.
+
+    Until it has returned it may be called again with the same, after an interrupt.
+    """
+    with _transition:
+        for completion in completions:
+            completion.done = True
+            if completion._callbacks:
+                calls += [partial(callback, completion) for callback in completion._callbacks]
+                completion._callbacks = None

@@ -1,9 +1,10 @@
 """Files and block devices of the operating system.
 
 A started read first asks the page cache, without waiting (``preadv2`` with ``RWF_NOWAIT``, Linux 4.14); what is not
-there is announced, so that all of it is with the medium at once, and collected by whoever waits for it, or by a few
-threads. Some filesystems refuse that flag (tmpfs and others answer EOPNOTSUPP); there a read is made at once as long as
-reads come back as fast as memory does, and is given to the threads when they do not.
+there goes into a ring (`ring_reads`). Where the system has none, or for reads with a priority of their own, it is
+announced, so that all of it is with the medium at once, and collected by whoever waits for it, or by a few threads.
+Some filesystems refuse that flag (tmpfs and others answer EOPNOTSUPP); there a read is made at once as long as reads
+come back as fast as memory does, and is given to the threads when they do not.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dmsnap.block.medium import logical_block_size, medium_size, open_medium, pr
 from dmsnap.block.positioned import preadv, punch_hole, pwrite, pwrite_durably, pwritev, start_reading, start_writeback
 from dmsnap.block.priority import asked_io_priority
 from dmsnap.block.readers import ReaderThreads, StartedRead
+from dmsnap.block.ring_reads import RingReads
 
 __all__ = ["FileDevice"]
 
@@ -101,6 +103,7 @@ class FileDevice(BlockDevice):
         self._in_vain = 0
         self._announced_to_threads = 0
         self._to_threads, self._next_to_threads = 0, FIRST_TO_THREADS
+        self._ring = RingReads(self, self.name)
         self._readers = ReaderThreads(self._read_into, READ_THREADS, self.name)
 
     @property
@@ -141,11 +144,16 @@ class FileDevice(BlockDevice):
         if not self._nowait:
             return self._start_by_speed(requests)
         completions: list[Completion] = []
-        waiting: list[StartedRead] = []
+        if self._ring.eager and asked_io_priority() is None:
+            completions = self._ring.start(self._fd, requests)
+            if len(completions) == len(requests):
+                return completions
+            requests = requests[len(completions) :]
+        missed: list[ReadRequest] = []
+        places: list[int] = []
         fd, flags = self._fd, self._nowait
-        since = 0.0  # when reads were announced; 0 while none was
         rest: Sequence[ReadRequest] = ()
-        for offset, view in requests:
+        for place, (offset, view) in enumerate(requests):
             try:
                 got = preadv(fd, (view,), offset, flags)
             except BlockingIOError:
@@ -153,20 +161,31 @@ class FileDevice(BlockDevice):
             except OSError as error:
                 if error.errno in _NO_NOWAIT:
                     self._nowait = 0
-                    rest = requests[len(completions) :]
+                    rest = requests[place:]
                     break
                 got = 0  # a true error: who reads it again meets it, and reports it
-            if got == len(view):
-                completions.append(COMPLETED)
-                continue
-            offset += got
-            view = view[got:]
-            start_reading(fd, offset, len(view))
-            if self._announced_to_threads or asked_io_priority() is not None:
+            if got != len(view):
+                places.append(len(completions))
+                missed.append((offset + got, view[got:]))
+            completions.append(COMPLETED)
+        if missed:
+            for at, completion in zip(places, self._start_missed(missed), strict=True):
+                completions[at] = completion
+            self._ring.eager = 2 * len(missed) > len(requests)
+        return completions + self._start_by_speed(rest) if rest else completions
+
+    def _start_missed(self, requests: Sequence[ReadRequest]) -> list[Completion]:
+        """Starts what is not in the page cache: in the ring, or announced to who waits, or to threads."""
+        to_threads = asked_io_priority() is not None
+        completions = [] if to_threads else self._ring.start(self._fd, requests)
+        waiting: list[StartedRead] = []
+        since = perf_counter()
+        for offset, view in requests[len(completions) :]:
+            start_reading(self._fd, offset, len(view))
+            if self._announced_to_threads or to_threads:
                 completion = Completion()
                 waiting.append((completion, offset, view))
             else:
-                since = since or perf_counter()
                 completion = AnnouncedRead(self, offset, view, since)
                 self._announced.add(completion)
             completions.append(completion)
@@ -177,7 +196,7 @@ class FileDevice(BlockDevice):
         if waiting:
             self._announced_to_threads = max(0, self._announced_to_threads - len(waiting))
             self._readers.start(waiting)
-        return completions + self._start_by_speed(rest) if rest else completions
+        return completions
 
     def _as_memory(self, stop: int) -> memoryview | None:
         return self._cached.memory(stop)
@@ -357,6 +376,7 @@ class FileDevice(BlockDevice):
             raise self._failed("look for data", position, error) from error
 
     def _close(self) -> None:
+        self._ring.close()
         for read in list(self._announced):
             with suppress(IOFailed):  # for whoever waits for it
                 read.wait()
