@@ -172,10 +172,13 @@ class FileDevice(BlockDevice):
             for at, completion in zip(places, self._start_missed(missed), strict=True):
                 completions[at] = completion
             self._ring.eager = 2 * len(missed) > len(requests)
+        elif not rest:
+            self._cached.found(len(requests))
         return completions + self._start_by_speed(rest) if rest else completions
 
     def _start_missed(self, requests: Sequence[ReadRequest]) -> list[Completion]:
         """Starts what is not in the page cache: in the ring, or announced to who waits, or to threads."""
+        self._cached.missed()
         to_threads = asked_io_priority() is not None
         completions = [] if to_threads else self._ring.start(self._fd, requests)
         waiting: list[StartedRead] = []
@@ -189,10 +192,6 @@ class FileDevice(BlockDevice):
                 completion = AnnouncedRead(self, offset, view, since)
                 self._announced.add(completion)
             completions.append(completion)
-        if since or waiting:
-            self._cached.missed()
-        elif not rest:
-            self._cached.found(len(completions))
         if waiting:
             self._announced_to_threads = max(0, self._announced_to_threads - len(waiting))
             self._readers.start(waiting)
