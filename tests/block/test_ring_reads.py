@@ -275,3 +275,45 @@ def test_an_interrupted_callback_keeps_no_other_from_being_called(pipe: Pipe, mo
     for read in reads:
         read.wait()
     assert set(map(id, heard)) == set(map(id, reads))
+
+
+def test_closing_waits_for_who_is_still_taking_out_what_arrived(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    closing = threading.Thread(target=pipe.reads.close)
+    forget = uring.Ring.forget
+
+    def forget_later(ring: uring.Ring, end: int) -> None:
+        monkeypatch.undo()
+        closing.start()
+        closing.join(0.2)
+        assert closing.is_alive()
+        forget(ring, end)
+
+    reads = pipe.start(2)
+    monkeypatch.setattr(uring.Ring, "forget", forget_later)
+    pipe.arrive(0, 1)
+    reads[0].wait()
+    closing.join(PATIENCE_SECONDS)
+    assert not closing.is_alive()
+    assert all(read.poll() for read in reads)
+
+
+def test_who_asks_to_be_called_while_the_ring_closes_leaves_no_thread_behind(pipe: Pipe) -> None:
+    class Closing(dict):  # type: ignore[type-arg]
+        """The reads in flight, of which the last arrives, and the ring closes, just after somebody asked for it."""
+
+        def __contains__(self, tag: object) -> bool:
+            found = super().__contains__(tag)
+            if found and not closed:
+                closed.append(True)
+                pipe.arrive(0, 1)
+                pipe.reads.close()
+            return found
+
+    closed: list[bool] = []
+    called = threading.Event()
+    reads = pipe.start(2)
+    pipe.reads._in_flight = Closing(pipe.reads._in_flight)
+    reads[0].add_done_callback(lambda _: called.set())
+    assert called.wait(PATIENCE_SECONDS)
+    assert closed
+    assert not threads("pipe-ring")

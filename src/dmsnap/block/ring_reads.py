@@ -230,7 +230,7 @@ class RingReads:
         if tag not in self._in_flight:
             return
         with self._electing:
-            if self._watcher is None:
+            if self._watcher is None and tag in self._in_flight:  # otherwise the ring may be closed by now
                 watcher = threading.Thread(target=self._watch, name=f"{self._name}-ring", daemon=True)
                 with suppress(RuntimeError):
                     watcher.start()
@@ -259,13 +259,27 @@ class RingReads:
         for read in list(self._short):
             with suppress(IOFailed):  # for whoever waits for it
                 read.wait()
-        if self._watcher is not None:
+        with self._electing:  # one who is about to have it is through then
+            watcher = self._watcher
+        if watcher is not None:
             self._watched.put(None)
-            if self._watcher is not threading.current_thread():  # a completion's callback may close the device
-                self._watcher.join()
-        ring, self._ring = self._ring, None
-        if ring is not None:
-            ring.close()
+            if watcher is not threading.current_thread():  # a completion's callback may close the device
+                watcher.join()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Closes the ring, once nobody looks at it any more."""
+        me = get_ident()
+        in_callback = self._leader == me
+        try:
+            while not self._leads(me):
+                self._sleep()
+            ring, self._ring = self._ring, None
+            if ring is not None:
+                ring.close()
+        finally:
+            if not in_callback:
+                self._leave(me)
 
     def __del__(self) -> None:
         self.close()
