@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from ring_pipe import BLOCK, PATIENCE_SECONDS, Medium, Pipe, in_time, interrupt, memory, threads
@@ -317,3 +320,29 @@ def test_who_asks_to_be_called_while_the_ring_closes_leaves_no_thread_behind(pip
     assert called.wait(PATIENCE_SECONDS)
     assert closed
     assert not threads("pipe-ring")
+
+
+@pytest.mark.parametrize("call", range(12))
+def test_a_leader_interrupted_at_any_call_leaves_the_lead(pipe: Pipe, call: int) -> None:
+    reads = pipe.start(3)
+    pipe.arrive(0)
+    left = [call]
+
+    def interrupt_at(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename in (ring_reads.__file__, uring.__file__):
+            left[0] -= 1
+            if left[0] < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+
+    before = sys.gettrace()
+    sys.settrace(interrupt_at)
+    try:
+        with suppress(KeyboardInterrupt):
+            reads[0].wait()
+    finally:
+        sys.settrace(before)
+    assert pipe.reads._leader is None
+    pipe.arrive(1, 2)
+    for read in reads:
+        in_time(read.wait)

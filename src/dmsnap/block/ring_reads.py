@@ -142,7 +142,9 @@ class RingReads:
                 else:
                     self._sleep()
             finally:
-                self._leave(me)
+                if self._leader == me:  # here and in no function: an interrupt may come with each call
+                    self._leader = None
+                    self._wake()
 
     def look(self) -> None:
         """Takes out what has arrived, unless another thread is about to."""
@@ -154,18 +156,15 @@ class RingReads:
             if self._leads(me):
                 self._take_arrived()
         finally:
-            self._leave(me)
+            if self._leader == me:
+                self._leader = None
+                self._wake()
 
     def _leads(self, me: int) -> bool:
         with self._electing:
             if self._leader is None:
                 self._leader = me
         return self._leader == me
-
-    def _leave(self, me: int) -> None:
-        if self._leader == me:
-            self._leader = None
-            self._wake()
 
     def _sleep(self) -> None:
         """Sleeps until the leader has taken something out, or is none any more."""
@@ -278,8 +277,9 @@ class RingReads:
             if ring is not None:
                 ring.close()
         finally:
-            if not in_callback:
-                self._leave(me)
+            if self._leader == me and not in_callback:
+                self._leader = None
+                self._wake()
 
     def __del__(self) -> None:
         self.close()
