@@ -210,13 +210,13 @@ class RingReads:
                     got = max(0, result)
                     read.leave((offset + got, view[got:]))
                     short.append(read)
+                    self._short.add(read)  # before it is in flight no more, for `close`
                     self._takes = self._takes and result not in _REFUSED
             finish_all(full, calls)
             for tag, _, _ in completions:  # now whoever looks for one finds it done, or a rest to do
                 in_flight.pop(tag, None)
             ring.forget(end)
         finally:
-            self._short.update(short)
             calls += [read.settle for read in short]
             _call_all(calls)
         if self._sleepers:
