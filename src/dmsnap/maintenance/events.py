@@ -1,4 +1,4 @@
-"""A store as a stream of events: what is read, checked, mended, dumped, restored, compacted and compared is one of these.
+"""A store as a stream of events, which is read, checked, mended, dumped, restored, compacted and compared.
 
 A stream is an iterator: one `Begin`, then `Exceptions` in the order of the metadata, each followed by the `Data` of
 its chunks where data was asked for, and one `End`. Nothing holds more than one batch, so that a store of any size goes
