@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     __version__: str
 
     from dmsnap.errors import DmsnapError
+    from dmsnap.library.checking import check
     from dmsnap.library.creation import create
     from dmsnap.library.description import StoreInfo, info, status, table
     from dmsnap.library.merging import MergeResult, merge
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from dmsnap.library.tracing.trace import Trace
     from dmsnap.library.tuning.prediction import Prediction, predict
     from dmsnap.library.tuning.tuning import TuneResult, tune
+    from dmsnap.maintenance.checking import Report
 
 __all__ = [
     "DmsnapError",
     "MergeResult",
     "MountedSnapshot",
     "Prediction",
+    "Report",
     "Serving",
     "Simulation",
     "SnapshotFile",
@@ -36,6 +39,7 @@ __all__ = [
     "Trace",
     "TuneResult",
     "WritableSnapshotFile",
+    "check",
     "create",
     "export",
     "info",
@@ -56,6 +60,7 @@ _HOME = {
     "MergeResult": "dmsnap.library.merging",
     "MountedSnapshot": "dmsnap.library.mounting",
     "Prediction": "dmsnap.library.tuning.prediction",
+    "Report": "dmsnap.maintenance.checking",
     "Serving": "dmsnap.library.serving.serving",
     "Simulation": "dmsnap.library.simulation.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
@@ -63,6 +68,7 @@ _HOME = {
     "Trace": "dmsnap.library.tracing.trace",
     "TuneResult": "dmsnap.library.tuning.tuning",
     "WritableSnapshotFile": "dmsnap.library.snapshot_file",
+    "check": "dmsnap.library.checking",
     "create": "dmsnap.library.creation",
     "export": "dmsnap.library.movement",
     "info": "dmsnap.library.description",

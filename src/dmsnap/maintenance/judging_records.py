@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +52,8 @@ class Geometry(NamedTuple):
         return cls(size, per_area, chunks, data_capacity(chunks, per_area), origin, _MAX_DEVICE_BYTES // size)
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Place:
     """Some records.
 
     Attributes:
@@ -101,7 +103,8 @@ class RecordFacts(NamedTuple):
         return max(0, self.highest + 1 - self.used - broken)
 
 
-class _Strays(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Strays:
     """The strays of a survey, looked at by their copies."""
 
     index: npt.NDArray[np.int64]

@@ -7,7 +7,8 @@ costs 4 bytes an exception (its origin chunk), and any store up to some 24.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,8 @@ Numbers = npt.NDArray[Any]
 _NARROW = 1 << 32
 
 
-class Survey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Survey:
     """All records of a store.
 
     Attributes:
