@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+import caring
 import export
 import loading
 import merging
@@ -49,6 +50,7 @@ BENCHMARKS = {
     "merge": Benchmark("100,000 scattered 4 KiB chunks into an origin of 1 GiB", merging.against_qemu_img),
     "write": Benchmark("16,384 random 4 KiB writes, flushed after every 64", writing.beside_a_plain_file),
     "serve": Benchmark("1 GiB over a Unix socket, a quarter of its 4 KiB chunks changed", serving.beside_others),
+    "care": Benchmark("care for 2 million exceptions, beside a thin pool of as many mappings", caring.beside_thin_tools),
     "help": Benchmark("say what the command can do", startup.help_page),
 }
 

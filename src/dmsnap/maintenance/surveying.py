@@ -54,7 +54,9 @@ class Surveyor:
     """
 
     def __init__(self, per_area: int) -> None:
-        self._per_area = np.uint64(per_area)
+        self._per_area = per_area
+        self._pattern: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._pattern_begin = 0
         self._count = 0
         self._origin: list[Numbers] = []
         self._places: list[Numbers] = []
@@ -63,17 +65,22 @@ class Surveyor:
     def add(self, event: Exceptions) -> None:
         """Takes one batch."""
         records = event.records
-        numbers = np.arange(event.first, event.first + len(records), dtype=np.uint64)
-        expected = numbers // self._per_area
-        expected += numbers
-        expected += np.uint64(FIRST_DATA_CHUNK)
         copies = records[:, 1]
-        stray = copies != expected
+        area, begin = divmod(event.first, self._per_area)
+        stray = copies - np.uint64(area * (self._per_area + 1)) != self._in_order(begin, len(records))
         if stray.any():
-            self._places.append(_narrow(numbers[stray]))
+            self._places.append(_narrow(np.flatnonzero(stray) + event.first))
             self._copies.append(_narrow(copies[stray]))
         self._origin.append(_narrow(records[:, 0]))
         self._count += len(records)
+
+    def _in_order(self, begin: int, count: int) -> npt.NDArray[np.uint64]:
+        """The chunks for data from the one of record ``begin`` on, as if its area were the first: mostly as before."""
+        if begin != self._pattern_begin or count > len(self._pattern):
+            numbers = np.arange(begin, begin + count, dtype=np.uint64)
+            self._pattern = numbers + numbers // np.uint64(self._per_area) + np.uint64(FIRST_DATA_CHUNK)
+            self._pattern_begin = begin
+        return self._pattern[:count]
 
     def survey(self) -> Survey:
         """Returns what was seen; the surveyor is used up then."""
