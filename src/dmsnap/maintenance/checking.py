@@ -30,7 +30,7 @@ class Report:
 
     Attributes:
         name: What the COW device is called.
-        valid: Whether the header says so.
+        valid: Whether the header says so; true where the whole header is lost.
         chunk_size_bytes: By which the areas were read: the header's, unless a finding says otherwise; None where none
             is known, and then the numbers below are 0.
         exceptions: Records up to the end marker, or up to where they stop being records.

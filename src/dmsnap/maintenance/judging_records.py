@@ -170,7 +170,7 @@ def judge_records(survey: Survey, geometry: Geometry) -> RecordFacts:
         impossible_origin=impossible,
         duplicate_origin=_repeated(survey.origin),
         shared_copies=_place(places, shared),
-        out_of_order=_descents(survey, np.where(sound, strays.index, places)),
+        out_of_order=_descents(survey, np.where(sound & ~shared, strays.index, places)),
         used=in_order - max(0, past_in_order) + int(np.count_nonzero(sound & ~shared)),
         highest=highest,
         skew=skew,
