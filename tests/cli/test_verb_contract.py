@@ -19,14 +19,16 @@ READING = {
     "map": ["{store}", "--origin", "{origin}"],
     "export": ["{store}", "out.img", "--origin", "{origin}"],
     "merge": ["{store}", "--origin", "{origin}", "--dry-run"],
+    "check": ["{store}", "--origin", "{origin}"],
     "simulate": ["{store}", "--depths", "0,12"],
 }
 """A good line of every verb that opens a store to look."""
-WITH_JSON = ("info", "table", "map", "merge", "simulate")
+WITH_JSON = ("info", "table", "map", "merge", "check", "simulate")
 WITHOUT_PREFETCH = ("simulate",)  # which loads with many
 WITHOUT_ARGUMENTS = ("simulate", "demo")
 WITHOUT_ROOTS_PRIVILEGE = "setpriv --bounding-set -dac_override,-dac_read_search" if os.geteuid() == 0 else ""
-TAKING_ORIGIN = ("info", "table", "map", "export", "merge")
+TAKING_ORIGIN = ("info", "table", "map", "export", "merge", "check")
+TELLING_DAMAGE = ("check",)  # which is their answer, where it is an error for others
 
 
 def line(verb: str, store: object, origin: object) -> list[str]:
@@ -108,6 +110,8 @@ class TestBadStore:
         assert_one_clear_line(run(*line(verb, files.store, files.origin)), 1)
 
     def test_version_2(self, verb: str, run, files) -> None:
+        if verb in TELLING_DAMAGE:
+            return
         data = bytearray(files.store.read_bytes())
         data[8] = 2
         files.store.write_bytes(data)
@@ -117,6 +121,8 @@ class TestBadStore:
 
     @pytest.mark.parametrize("chunk_sectors", [0, 3, 1 << 31])
     def test_impossible_chunk_size(self, verb: str, chunk_sectors: int, run, files) -> None:
+        if verb in TELLING_DAMAGE:
+            return
         data = bytearray(files.store.read_bytes())
         data[12:16] = chunk_sectors.to_bytes(4, "little")
         files.store.write_bytes(data)
