@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dmsnap.errors import DmsnapError
     from dmsnap.library.creation import create
     from dmsnap.library.description import StoreInfo, info, status, table
+    from dmsnap.library.dumping import RestoreResult, dump, restore
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.mounting import MountedSnapshot, mount
     from dmsnap.library.movement import export, map_changes
@@ -29,6 +30,7 @@ __all__ = [
     "MergeResult",
     "MountedSnapshot",
     "Prediction",
+    "RestoreResult",
     "Serving",
     "Simulation",
     "SnapshotFile",
@@ -37,6 +39,7 @@ __all__ = [
     "TuneResult",
     "WritableSnapshotFile",
     "create",
+    "dump",
     "export",
     "info",
     "map_changes",
@@ -44,6 +47,7 @@ __all__ = [
     "mount",
     "open_snapshot",
     "predict",
+    "restore",
     "serve",
     "simulate",
     "status",
@@ -56,6 +60,7 @@ _HOME = {
     "MergeResult": "dmsnap.library.merging",
     "MountedSnapshot": "dmsnap.library.mounting",
     "Prediction": "dmsnap.library.tuning.prediction",
+    "RestoreResult": "dmsnap.library.dumping",
     "Serving": "dmsnap.library.serving.serving",
     "Simulation": "dmsnap.library.simulation.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
@@ -64,6 +69,7 @@ _HOME = {
     "TuneResult": "dmsnap.library.tuning.tuning",
     "WritableSnapshotFile": "dmsnap.library.snapshot_file",
     "create": "dmsnap.library.creation",
+    "dump": "dmsnap.library.dumping",
     "export": "dmsnap.library.movement",
     "info": "dmsnap.library.description",
     "map_changes": "dmsnap.library.movement",
@@ -71,6 +77,7 @@ _HOME = {
     "mount": "dmsnap.library.mounting",
     "open_snapshot": "dmsnap.library.snapshot_file",
     "predict": "dmsnap.library.tuning.prediction",
+    "restore": "dmsnap.library.dumping",
     "simulate": "dmsnap.library.simulation.simulation",
     "status": "dmsnap.library.description",
     "table": "dmsnap.library.description",

@@ -146,7 +146,7 @@ def read_lines(stream: BinaryIO, form: DumpForm) -> Events:
         else:
             yield from reader.records(runs)
             reader.line += len(runs)
-    reader.refuse_unless_done()
+    yield reader.end()
 
 
 class _Reader:
@@ -158,11 +158,12 @@ class _Reader:
         self._form = form
         self._begin: Begin | None = None
         self._per_area = self._count = self._most = 0
-        self._ended = self._closed = False
+        self._end: End | None = None
+        self._closed = False
 
     @property
     def in_records(self) -> bool:
-        return self._begin is not None and not self._ended
+        return self._begin is not None and self._end is None
 
     def lines(self, block: bytes) -> Events:
         """Reads lines one by one."""
@@ -226,10 +227,9 @@ class _Reader:
                     f"line {self.line}: the dump has {self._count} exceptions and says {said}",
                     hint="get the whole of it, or correct the number if it was edited",
                 )
-            self._ended = True
+            self._end = End(said)
             self._closed = not self._form.closed
-            yield End(said)
-        elif statement.kind == CLOSE and self._ended and not self._closed:
+        elif statement.kind == CLOSE and self._end is not None and not self._closed:
             self._closed = True
         else:
             raise self._bad(f"{statement.kind} in the wrong place")
@@ -261,16 +261,17 @@ class _Reader:
             raise self._bad("data in the place of metadata")
         return Data(chunk, memoryview(data))
 
-    def refuse_unless_done(self) -> None:
-        """Does nothing if the end was there.
+    def end(self) -> End:
+        """Returns the end, which is told only once nothing follows it.
 
         Raises:
-            IncompleteStream: It was not.
+            IncompleteStream: It was not there.
         """
-        if not self._closed:
+        if self._end is None or not self._closed:
             raise IncompleteStream(
                 f"the dump breaks off behind line {self.line}", hint="it was cut short: get the whole of it"
             )
+        return self._end
 
     def refuse_line(self, size: int) -> None:
         """Does nothing unless a line is longer than any that means something."""
