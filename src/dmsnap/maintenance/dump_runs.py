@@ -19,7 +19,15 @@ _NO_RUNS: RunRows = np.empty((0, 3), np.uint64)
 
 
 class BadRuns(ValueError):
-    """Runs that no store can have; the words say why."""
+    """Runs that no store can have; the words say why.
+
+    Attributes:
+        row: The first of them.
+    """
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 class RunFinder:
@@ -83,22 +91,24 @@ def records_of(runs: RunRows, *, longest: int, room: int) -> Iterator[npt.NDArra
     origin, cow, length = runs[:, 0], runs[:, 1], runs[:, 2]
     if not len(runs):
         return
-    if not length.all() or length.max() > longest:
-        raise BadRuns(f"a range has 1 to {longest} chunks: those of a metadata area")
-    if (origin + (length - np.uint64(1)) < origin).any() or (cow + (length - np.uint64(1)) < cow).any():
-        raise BadRuns("a range goes past the largest number, 2^64 - 1")
-    if not cow.all():
-        raise BadRuns("COW chunk 0 is the header: no record can point there")
+    _refuse((length == 0) | (length > longest), f"a range has 1 to {longest} chunks: those of a metadata area")
+    more = length - np.uint64(1)
+    _refuse((origin + more < origin) | (cow + more < cow), "a range goes past the largest number, 2^64 - 1")
+    _refuse(cow == 0, "COW chunk 0 is the header: no record can point there")
     ends = np.cumsum(length)  # at most 2^26 chunks each
     total = int(ends[-1])
-    if total > room:
-        raise BadRuns("more exceptions than the metadata areas of such a store have room for")
+    _refuse(ends > room, "more exceptions than the metadata areas of such a store have room for")
     if total == len(runs):
         for first in range(0, total, BATCH_RECORDS):
             yield runs[first : first + BATCH_RECORDS, :2]
         return
     for begin in range(0, total, BATCH_RECORDS):
         yield _part(runs, ends, begin, min(total, begin + BATCH_RECORDS))
+
+
+def _refuse(bad: npt.NDArray[np.bool_], why: str) -> None:
+    if bad.any():
+        raise BadRuns(why, int(bad.argmax()))
 
 
 def _part(runs: RunRows, ends: npt.NDArray[np.uint64], begin: int, end: int) -> npt.NDArray[np.uint64]:

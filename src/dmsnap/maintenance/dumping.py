@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
-from dmsnap.maintenance.dump_lines import BadDump
+from dmsnap.maintenance.dumped_store import BadDump
 from dmsnap.maintenance.events import Events
 from dmsnap.maintenance.json_lines import read_json_lines, write_json_lines
 from dmsnap.maintenance.packed import PACKED_MAGIC, read_packed, write_packed

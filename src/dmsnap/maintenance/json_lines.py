@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, BinaryIO
 
-from dmsnap.maintenance.dump_lines import DumpForm, Statement, read_lines, write_lines
+from dmsnap.maintenance.dump_lines import DumpForm, Statement, write_lines
+from dmsnap.maintenance.dump_reading import read_lines
 from dmsnap.maintenance.events import Begin, Events
 from dmsnap.maintenance.number_lines import NumberLines
 from dmsnap.store.format import SECTOR_BYTES

@@ -22,9 +22,16 @@ _GROUP = 4
 _BASE = 10**_GROUP
 _ROWS = 1 << 13  # whose bytes stay in the processor's cache
 
-_PADDED = [b"%04d" % number for number in range(_BASE)]
-_BARE = [digits.lstrip(b"0").rjust(_GROUP, b"\0") for digits in _PADDED]
-_DIGITS = np.frombuffer(b"".join((*_PADDED, *_BARE, b"0".rjust(_GROUP, b"\0"), *_BARE[1:])), np.uint32)
+
+def _four_digits() -> npt.NDArray[np.uint32]:
+    padded = (np.arange(_BASE)[:, None] // (1000, 100, 10, 1) % 10 + ord("0")).astype(np.uint8)
+    bare = np.where(np.arange(_BASE)[:, None] < (1000, 100, 10, 1), 0, padded).astype(np.uint8)
+    last = bare.copy()
+    last[0, -1] = ord("0")
+    return np.concatenate((padded, bare, last)).view(np.uint32)[:, 0]
+
+
+_DIGITS = _four_digits()
 """Four digits: with leading zeros; without them; without them, but for a zero itself."""
 
 _BLANKED = bytes(octet if octet in b"0123456789" else ord(" ") for octet in range(256))
@@ -36,7 +43,8 @@ class NumberLines(NamedTuple):
     """The two forms of a line, as what stands around its numbers.
 
     Attributes:
-        single: Before the origin chunk, between it and the COW chunk, and behind that.
+        single: Before the origin chunk, between it and the COW chunk, and behind that; each of three bytes at least,
+            and with a quote, colon or comma beside every number.
         range: The same, with a third number, how many chunks, before the last part. Its first parts are not those of
             a single one; ``mark`` tells them apart.
         mark: A place in the first part at which both differ.
@@ -52,9 +60,9 @@ class NumberLines(NamedTuple):
 
     def parse(self, block: bytes) -> RunRows | None:
         """Returns the runs of a block of whole lines; None unless each line is just as `format` gives it."""
-        numbers = _numbers(block)
-        if numbers is None:
+        if not block.startswith((self.single[0], self.range[0])):
             return None
+        numbers = _numbers(block)
         if self.range[0] in block:
             runs = self._mixed(block, numbers)
         elif len(numbers) % 2:
@@ -92,11 +100,9 @@ class NumberLines(NamedTuple):
         return np.stack((numbers[first], numbers[first + 1], np.where(ranges, numbers[behind - 1], 1)), axis=1)
 
 
-def _numbers(block: bytes) -> npt.NDArray[np.uint64] | None:
-    try:
-        return np.fromstring(block.translate(_BLANKED, _BETWEEN), np.uint64, sep=" ")
-    except (ValueError, DeprecationWarning):
-        return None
+def _numbers(block: bytes) -> npt.NDArray[np.uint64]:
+    """All numbers; whatever comes of a block without any, or of larger ones, does not give the block back."""
+    return np.fromstring(block.translate(_BLANKED, _BETWEEN), np.uint64, sep=" ")
 
 
 def _rows(parts: tuple[bytes, ...], runs: RunRows) -> npt.NDArray[np.uint8]:

@@ -29,7 +29,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from dmsnap.maintenance.dump_lines import BadDump, dumped_header, most_exceptions
+from dmsnap.maintenance.dumped_store import BadDump, dumped_header, most_exceptions
 from dmsnap.maintenance.events import BATCH_RECORDS, Begin, End, Events, Exceptions, IncompleteStream
 from dmsnap.store.format import RECORD_BYTES, SECTOR_BYTES, VERSION
 

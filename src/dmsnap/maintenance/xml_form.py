@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-from dmsnap.maintenance.dump_lines import DumpForm, Statement, read_lines, write_lines
+from dmsnap.maintenance.dump_lines import DumpForm, Statement, write_lines
+from dmsnap.maintenance.dump_reading import read_lines
 from dmsnap.maintenance.events import Begin, Events
 from dmsnap.maintenance.number_lines import NumberLines
 from dmsnap.store.format import SECTOR_BYTES
@@ -30,7 +31,7 @@ _DATA = re.compile(
     _BLANKS + rb"""<data[ \t]++cow_chunk=(?:"([0-9]{1,20})"|'([0-9]{1,20})')>([^<&]*+)</data>""" + _BLANKS
 )
 _CLOSE = re.compile(_BLANKS + rb"</snapshot>" + _BLANKS)
-_NOTHING = re.compile(_BLANKS + rb"(?:<!--(?:[^-]|-[^-])*+-->|<\?xml [^<>&]*+\?>)?" + _BLANKS)
+_NOTHING = re.compile(_BLANKS + rb"(?:<!--(?:[^-]|-[^-])*+-->|<\?xml [^<>&?]*+\?>)?" + _BLANKS)
 _NUMBER = re.compile(rb"[0-9]{1,20}")
 
 
