@@ -20,6 +20,7 @@ READING = {
     "export": ["{store}", "out.img", "--origin", "{origin}"],
     "merge": ["{store}", "--origin", "{origin}", "--dry-run"],
     "simulate": ["{store}", "--depths", "0,12"],
+    "dump": ["{store}"],
 }
 """A good line of every verb that opens a store to look."""
 WITH_JSON = ("info", "table", "map", "merge", "simulate")
@@ -46,7 +47,7 @@ def assert_one_clear_line(process: Ended, status: int) -> None:
 
 
 def test_every_verb_is_under_contract() -> None:
-    assert set(VERBS) == {*READING, "demo", "create", "mount", "serve", "tune"}
+    assert set(VERBS) == {*READING, "demo", "create", "mount", "restore", "serve", "tune"}
 
 
 @pytest.mark.parametrize("verb", VERBS)
