@@ -32,9 +32,6 @@ __all__ = ["FileDevice"]
 READ_THREADS = 16
 """Reads with the operating system at once: enough to keep a network filesystem or an SSD busy with 4 KiB reads."""
 
-WORTH_STARTING_BYTES = 64 << 10
-"""A write of fewer waits for the flush: to ask the system to begin with it takes as long as it does."""
-
 WAITED_SECONDS = 100e-6
 MEMORY_SECONDS_PER_BYTE = 1e-9
 """A read that took longer than these two together waited for a medium."""
@@ -72,8 +69,8 @@ class FileDevice(BlockDevice):
         exclusive: Keep other writers away while the device is open, by advisory locks that programs like this one and
             QEMU respect. Where a filesystem has no locks, nobody is noticed. What only reads is neither noticed nor
             kept away, except by QEMU's own rules.
-        flushed_later: What is written once and flushed at the end: the system is asked to begin with each large write
-            at once, so that the flush finds little left to do.
+        flushed_later: What is written once and flushed at the end: the system is asked to begin with each write at
+            once, so that the flush finds little left to do.
 
     Attributes:
         path: As given.
@@ -270,7 +267,7 @@ class FileDevice(BlockDevice):
                 raise self._failed("write", offset, error) from error
             view = view[done:]
             offset += done
-        if self._flushed_later and offset - begin >= WORTH_STARTING_BYTES:
+        if self._flushed_later:
             start_writeback(self._fd, begin, offset - begin)
 
     def _write_durably(self, offset: int, view: memoryview) -> None:
