@@ -6,7 +6,10 @@ import io
 import struct
 from pathlib import Path
 
+from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.nbd import wire
+from dmsnap.maintenance.dumping import FORMATS
+from dmsnap.maintenance.reading import read_events
 from dmsnap.testing.damage import DAMAGES, sound_store
 from dmsnap.testing.store_builder import build_store
 
@@ -15,9 +18,10 @@ TEXTS = ("9472/32768 48", "0/0 0", "1/2", "Invalid", "Merge failed", "1.5G", "20
 
 
 def write_seeds(folder: Path, kind: str) -> None:
-    """Writes the first inputs of a target into ``folder``; ``kind`` is "stores", "texts" or "nbd"."""
+    """Writes the first inputs of a target into ``folder``; ``kind`` is "stores", "texts", "nbd" or "dumps"."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in {"stores": store_seeds, "texts": text_seeds, "nbd": nbd_seeds}[kind]().items():
+    seeds = {"stores": store_seeds, "texts": text_seeds, "nbd": nbd_seeds, "dumps": dump_seeds}
+    for name, content in seeds[kind]().items():
         (folder / name).write_bytes(content)
 
 
@@ -31,6 +35,18 @@ def store_seeds() -> dict[str, bytes]:
     for name in DAMAGES:
         if name != "a-million-duplicates":
             seeds[name] = DAMAGES[name].content()[:LARGEST_SEED_BYTES]
+    return seeds
+
+
+def dump_seeds() -> dict[str, bytes]:
+    """Dumps of small stores in every form, with data and without."""
+    seeds = {}
+    for count in (0, 1, 33):
+        for form in FORMATS:
+            for data in (False, True):
+                out = io.BytesIO()
+                FORMATS[form].write(read_events(MemoryDevice(sound_store(count), read_only=True), data=data), out)
+                seeds[f"{form}-{count}-{data}"] = out.getvalue()
     return seeds
 
 

@@ -23,6 +23,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 MOUNT = (ROOT / "docs/mount.md").read_text("utf-8")
+DUMP = (ROOT / "docs/dump.md").read_text("utf-8")
 STACK = (ROOT / "docs/stack.md").read_text("utf-8")
 CHECK = (ROOT / "docs/check.md").read_text("utf-8")
 SERVE = (ROOT / "docs/serve.md").read_text("utf-8")
@@ -109,6 +110,12 @@ def test_the_page_about_traces_prints_what_it_says(play: Path) -> None:
     walk(TRACE, play)
 
 
+def test_the_page_about_dumps_prints_what_it_says(play: Path) -> None:
+    walk(DUMP, play)
+    for code in blocks("python", DUMP):
+        run_python(code, play)
+
+
 def test_blocks_about_traces_hold(play: Path) -> None:
     need(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
     for code in blocks("python", TRACE):
@@ -172,7 +179,7 @@ def test_every_json_field_is_documented() -> None:
     from dmsnap.transfer.changes import ChangedRange
 
     assert documented_fields("`dmsnap info ") == [field.name for field in dataclasses.fields(dmsnap.StoreInfo)]
-    assert documented_fields("`dmsnap check ") == [field.name for field in dataclasses.fields(dmsnap.Report)]
+    assert documented_fields("`dmsnap check ") == [field.name for field in dataclasses.fields(dmsnap.CheckReport)]
     assert documented_fields("What a check finds") == [field.name for field in dataclasses.fields(FoundByCheck)]
     assert documented_fields("A finding") == [field.name for field in dataclasses.fields(Finding)]
     assert documented_fields("`dmsnap map ") == list(ChangedRange._fields)
@@ -181,6 +188,7 @@ def test_every_json_field_is_documented() -> None:
     assert documented_fields("An event of a load") == list(EVENT_COLUMNS) == list(LoadEvent._fields)
     assert documented_fields("A load") == [*load_fields(LoadTrace()), "events"]
     assert documented_fields("`dmsnap merge ") == [field.name for field in dataclasses.fields(dmsnap.MergeResult)]
+    assert documented_fields("`dmsnap restore ") == [field.name for field in dataclasses.fields(dmsnap.RestoreResult)]
     assert documented_fields("An export that is served") == list(Offer._fields)
     assert documented_fields("`dmsnap simulate ") == [field.name for field in dataclasses.fields(dmsnap.Simulation)]
     assert documented_fields("A drive in a simulation") == [field.name for field in dataclasses.fields(ModelLoads)]
@@ -200,6 +208,7 @@ def test_every_json_field_is_documented() -> None:
         "docs/benchmarks.md",
         "docs/check.md",
         "docs/disk-models.md",
+        "docs/dump.md",
         "docs/json.md",
         "docs/mount.md",
         "docs/nbd-client.md",

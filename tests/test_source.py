@@ -209,7 +209,7 @@ def test_the_library_is_what_the_readme_promises() -> None:
         "MergeResult",
         "MountedSnapshot",
         "Prediction",
-        "Report",
+        "CheckReport",
         "Serving",
         "Simulation",
         "SnapshotFile",

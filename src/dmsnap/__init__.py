@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dmsnap.library.checking import check
     from dmsnap.library.creation import create
     from dmsnap.library.description import StoreInfo, info, status, table
+    from dmsnap.library.dumping import RestoreResult, dump, restore
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.mounting import MountedSnapshot, mount
     from dmsnap.library.movement import export, map_changes
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
     from dmsnap.library.tracing.trace import Trace
     from dmsnap.library.tuning.prediction import Prediction, predict
     from dmsnap.library.tuning.tuning import TuneResult, tune
-    from dmsnap.maintenance.checking import Report
+    from dmsnap.maintenance.checking import CheckReport
 
 __all__ = [
+    "CheckReport",
     "DmsnapError",
     "MergeResult",
     "MountedSnapshot",
     "Prediction",
-    "Report",
+    "RestoreResult",
     "Serving",
     "Simulation",
     "SnapshotFile",
@@ -41,6 +43,7 @@ __all__ = [
     "WritableSnapshotFile",
     "check",
     "create",
+    "dump",
     "export",
     "info",
     "map_changes",
@@ -48,6 +51,7 @@ __all__ = [
     "mount",
     "open_snapshot",
     "predict",
+    "restore",
     "serve",
     "simulate",
     "status",
@@ -60,7 +64,8 @@ _HOME = {
     "MergeResult": "dmsnap.library.merging",
     "MountedSnapshot": "dmsnap.library.mounting",
     "Prediction": "dmsnap.library.tuning.prediction",
-    "Report": "dmsnap.maintenance.checking",
+    "CheckReport": "dmsnap.maintenance.checking",
+    "RestoreResult": "dmsnap.library.dumping",
     "Serving": "dmsnap.library.serving.serving",
     "Simulation": "dmsnap.library.simulation.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
@@ -70,6 +75,7 @@ _HOME = {
     "WritableSnapshotFile": "dmsnap.library.snapshot_file",
     "check": "dmsnap.library.checking",
     "create": "dmsnap.library.creation",
+    "dump": "dmsnap.library.dumping",
     "export": "dmsnap.library.movement",
     "info": "dmsnap.library.description",
     "map_changes": "dmsnap.library.movement",
@@ -77,6 +83,7 @@ _HOME = {
     "mount": "dmsnap.library.mounting",
     "open_snapshot": "dmsnap.library.snapshot_file",
     "predict": "dmsnap.library.tuning.prediction",
+    "restore": "dmsnap.library.dumping",
     "simulate": "dmsnap.library.simulation.simulation",
     "status": "dmsnap.library.description",
     "table": "dmsnap.library.description",

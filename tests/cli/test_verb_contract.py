@@ -21,6 +21,7 @@ READING = {
     "merge": ["{store}", "--origin", "{origin}", "--dry-run"],
     "check": ["{store}", "--origin", "{origin}"],
     "simulate": ["{store}", "--depths", "0,12"],
+    "dump": ["{store}"],
 }
 """A good line of every verb that opens a store to look."""
 WITH_JSON = ("info", "table", "map", "merge", "check", "simulate")
@@ -48,7 +49,7 @@ def assert_one_clear_line(process: Ended, status: int) -> None:
 
 
 def test_every_verb_is_under_contract() -> None:
-    assert set(VERBS) == {*READING, "demo", "create", "mount", "serve", "tune"}
+    assert set(VERBS) == {*READING, "demo", "create", "mount", "restore", "serve", "tune"}
 
 
 @pytest.mark.parametrize("verb", VERBS)

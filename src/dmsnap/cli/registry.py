@@ -32,6 +32,8 @@ VERBS = {
     "check": Verb("dmsnap.cli.verbs.check", "Find what is wrong with a store, and say what to do"),
     "simulate": Verb("dmsnap.cli.verbs.simulate", "Show load time by prefetch depth, on simulated drives"),
     "tune": Verb("dmsnap.cli.verbs.tune", "Measure prefetch depth against load time, or predict that"),
+    "dump": Verb("dmsnap.cli.verbs.dump", "Write down what a store holds, as XML, JSON or packed"),
+    "restore": Verb("dmsnap.cli.verbs.restore", "Make a store of a dump, byte for byte as it was"),
     "create": Verb("dmsnap.cli.verbs.create", "Make a new, empty store"),
 }
 """In the order in which a newcomer meets them."""

@@ -18,14 +18,14 @@ from dmsnap.maintenance.surveying import Survey, Surveyor, data_index
 from dmsnap.store.format import RECORD_BYTES, SECTOR_BYTES, Header, area_chunk
 from dmsnap.store.loading import TruncatedStore
 
-__all__ = ["Report", "check_store"]
+__all__ = ["CheckReport", "check_store"]
 
 _BEHIND_BYTES = 1 << 20
 """How much of an area behind its end marker is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckReport:
     """What a check has found.
 
     Attributes:
@@ -61,7 +61,7 @@ class Report:
         return asdict(self) | {"findings": [asdict(finding) for finding in self.findings]}
 
 
-def check_store(device: BlockDevice, *, origin: BlockDevice | None = None, prefetch: str | int = "auto") -> Report:
+def check_store(device: BlockDevice, *, origin: BlockDevice | None = None, prefetch: str | int = "auto") -> CheckReport:
     """Checks a store, reading its metadata once and nothing else. Damage never raises: it is told.
 
     Args:
@@ -77,7 +77,7 @@ def check_store(device: BlockDevice, *, origin: BlockDevice | None = None, prefe
     block_bytes = SECTOR_BYTES if origin is None else origin.logical_block_size_bytes
     header, findings = judge_header(device, block_bytes)
     if header is None:
-        return Report(device.name, False, None, 0, 0, 0, 0, 0, tuple(findings))
+        return CheckReport(device.name, False, None, 0, 0, 0, 0, 0, tuple(findings))
     origin_bytes = None if origin is None else origin.size_bytes
     found = _check_areas(device, header, origin_bytes, prefetch)
     if not findings and found.senseless:
@@ -89,7 +89,7 @@ def check_store(device: BlockDevice, *, origin: BlockDevice | None = None, prefe
                 found = _check_areas(device, header, origin_bytes, prefetch)
     findings += found.findings
     order = list(Severity)
-    return Report(
+    return CheckReport(
         name=device.name,
         valid=header.valid != 0,
         chunk_size_bytes=found.geometry.chunk_bytes,
