@@ -52,7 +52,13 @@ class _Names(Container[str]):
 
     def __contains__(self, name: object) -> bool:
         number = str(name).removeprefix("segment")
-        return number.isascii() and number.isdigit() and number[0] != "0" and len(number) < 12 and int(number) <= self._count
+        return (
+            number.isascii()
+            and number.isdigit()
+            and number[0] != "0"
+            and len(number) < 12
+            and int(number) <= self._count
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,9 @@ class StripedRun:
         if size is not None:
             section["stripe_size"] = size
         areas = slice(first_area, first_area + count)
-        section["stripes"] = tuple(chain.from_iterable(zip(self.area_names[areas], self.area_starts[areas], strict=True)))
+        section["stripes"] = tuple(
+            chain.from_iterable(zip(self.area_names[areas], self.area_starts[areas], strict=True))
+        )
         return section
 
 
