@@ -150,7 +150,7 @@ def parse_label(data: bytes, sector: int) -> Label:
 
 def _areas(data: bytes, position: int) -> tuple[tuple[DiskArea, ...], int]:
     """The areas of a list, and the byte after the pair of zeros that ends it."""
-    areas = []
+    areas: list[DiskArea] = []
     while position + LOCATION.size <= len(data):
         offset, size = LOCATION.unpack_from(data, position)
         position += LOCATION.size

@@ -3,7 +3,7 @@
 All numbers are little-endian, and counted in the sectors of the disk, 512 or 4096 bytes, which an image does not tell::
 
     sector 0      MBR: at 446 four times (flag, 3 bytes, type, 3 bytes, u32 first, u32 count); at 510 55 AA
-    sector 1      GPT: "EFI PART", u32 revision, u32 size, u32 CRC of the header, u32 0, u64 its sector, u64 the other's,
+    sector 1      GPT: "EFI PART", u32 revision, u32 size, u32 CRC of the header, u32 0, u64 own sector, u64 the other,
                   u64 first and last usable sector, 16 bytes GUID, u64 sector of entries, u32 count, u32 size, u32 CRC
     last sector   the backup of the GPT header
 
