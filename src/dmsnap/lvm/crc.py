@@ -1,4 +1,4 @@
-"""The checksum of LVM2's labels, headers and texts."""
+"""The checksum of LVM2's labels, metadata area headers and metadata texts."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import zlib
 __all__ = ["INITIAL", "lvm_crc"]
 
 INITIAL = 0xF597A6CF
-"""What every checksum on disk begins with."""
-
-ALL_ONES = 0xFFFFFFFF
+"""What LVM2 starts from."""
 
 
 def lvm_crc(data: bytes | bytearray | memoryview, initial: int = INITIAL) -> int:
-    """Returns the CRC-32 (reflected, polynomial 0xEDB88320) of ``data``, without the usual inversions.
+    """Returns LVM2's CRC of ``data``.
 
-    Args:
-        data: A row of bytes.
-        initial: The checksum of what came before, where ``data`` continues it.
+    It is the CRC-32 of Ethernet and zlib without the inversions before and after. A text that wraps around in its
+    circular buffer is summed in parts: the result of the first is the ``initial`` of the second.
     """
-    return zlib.crc32(data, initial ^ ALL_ONES) ^ ALL_ONES
+    return zlib.crc32(data, initial ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
