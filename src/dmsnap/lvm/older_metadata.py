@@ -79,7 +79,7 @@ def older_texts(device: BlockDevice, area: MetadataArea) -> list[OlderText]:
     left = 2 * area.ring_bytes
     for start in starts[:MOST_TEXTS]:
         text = _text_from(device, area, start.position, left)
-        left -= len(text)
+        left -= len(text) or min(left, area.ring_bytes)
         if not text:
             continue
         created = CREATED.findall(text, max(0, len(text) - TAIL_BYTES))  # volumes say it too, and before
