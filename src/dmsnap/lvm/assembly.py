@@ -8,6 +8,7 @@ what it will be; a snapshot shows the origin as it was.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from dmsnap.block.contract import SECTOR_BYTES, BadRequest, BlockDevice, IOFailed
 from dmsnap.block.wrap.slice import SliceDevice
@@ -57,6 +58,11 @@ class Assembly:
         self._below: dict[str, BlockDevice | NotAssembled] = {}  # volumes that others lie on, made or refused once
         self._under_way: list[str] = []
         self._layers: dict[str, int] = {}  # how many volumes lie below one another in a volume, itself included
+
+    @cached_property
+    def _room_bytes(self) -> int:
+        """What can be kept at all: a volume with the same place in it again and again would have no end to read."""
+        return sum(device.size_bytes for device in self._devices.values())
 
     # -- what people ask for ------------------------------------------------------------------------------------------
 
@@ -163,12 +169,15 @@ class Assembly:
         self._under_way.append(volume.name)
         try:
             parts = []
-            position = 0
+            position = kept = 0
             for segment in volume.segments:
                 if segment.start_extent != position or segment.extent_count < 1:
                     raise self._damaged(volume.name, f"has a gap or an overlap at extent {position}")
                 parts.append(self._stretch(volume.name, segment))
                 position += segment.extent_count
+                kept += segment.extent_count if segment.kind not in ("zero", "error") else 0
+            if kept * self._extent_bytes > self._room_bytes:
+                raise self._damaged(volume.name, "is larger than the physical volumes")
             name = f"{self.group.name}/{volume.name}"
             device = parts[0] if len(parts) == 1 else ConcatenatedDevice(parts, name=name)
         except BadRequest as error:
