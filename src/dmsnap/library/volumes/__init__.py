@@ -1,0 +1,1 @@
+"""LVM2 volumes in images: their addresses, what there is, and how each becomes a device that other verbs can use."""
