@@ -1,0 +1,94 @@
+# Shell functions of the guest for LVM cases. There is no udev in the guest: LVM finds its disks and makes its nodes itself.
+echo /bin/modprobe >/proc/sys/kernel/modprobe
+for module in crc32c_generic ext4 xfs dm-mirror dm-raid raid0 raid1 dm-thin-pool dm-cache dm-cache-smq; do
+  modprobe "$module" || echo "modprobe $module failed"
+done
+mkdir -p /mnt/a /mnt/b
+
+settings='devices { dir="/dev" scan="/dev" use_devicesfile=0 obtain_device_list_from_udev=0
+    external_device_info_source="none" filter=[ "a|^/dev/vd|", "a|^/dev/mapper/slow|", "r|.*|" ] }
+  activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
+  global { thin_check_executable="" cache_check_executable="" use_lvmpolld=0 }
+  backup { backup=0 archive=0 }'
+
+# lv VERB...: LVM without its talk, unless it fails
+lv() {
+  verb=$1
+  shift
+  lvm "$verb" -q --config "$settings" "$@" >/tmp/said 2>&1 || { echo "failed $verb $*"; cat /tmp/said; return 1; }
+}
+
+# disk NUMBER: the kernel's own name of a disk, which LVM reports
+disk() { readlink -f "/dev/disk$1"; }
+
+# put DEVICE SECTOR SECTORS [BLOCK_SECTORS]: writes sectors that say what they are, directly
+put() {
+  /sbin/python3 - "$1" "$2" "$3" "${4:-$3}" <<'PYTHON' || echo "failed put $*"
+import mmap, os, sys
+device, sector, sectors, block = sys.argv[1], *map(int, sys.argv[2:])
+handle = os.open(device, os.O_RDWR | os.O_DIRECT)
+for start in range(sector, sector + sectors, block):
+    stop = min(start + block, sector + sectors)
+    buffer = mmap.mmap(-1, (stop - start) * 512)
+    for number in range(start, stop):
+        buffer.write(f"{device} {number} ".encode().ljust(512, b"."))
+    os.pwrite(handle, buffer, start * 512)
+PYTHON
+}
+
+# random BYTES
+random() { head -c "$1" /dev/urandom; }
+
+# report LABEL VERB...: what LVM says of the group in JSON
+report() {
+  section "$group $1"
+  shift
+  lvm "$@" --config "$settings" --reportformat json --units b --nosuffix --select "vg_name=$group" 2>/tmp/said || {
+    echo
+    echo "failed $*"
+    cat /tmp/said
+  }
+}
+
+reports() {
+  report "lvs$1" lvs -a -o all
+  report "segments$1" lvs -a -o vg_name,lv_name,lv_uuid,seg_all
+  report "vgs$1" vgs -o all
+  report "pvs$1" pvs -o all,vg_name
+}
+
+# record: what LVM and the kernel say while the group is active
+record() {
+  sync
+  section "$group devices"
+  dmsetup info -c --noheadings --separator ' ' -o major,minor,name,uuid
+  for block in /sys/class/block/vd*; do echo "$(tr ':' ' ' <"$block/dev") ${block##*/}"; done
+  section "$group table"
+  dmsetup table
+  section "$group status"
+  dmsetup status
+  reports ''
+  section "$group sha256"
+  for node in /dev/mapper/*; do
+    name=${node##*/}
+    case $name in "$(echo "$group" | sed 's/-/--/g')"-*) ;; *) continue ;; esac
+    if sha256sum <"$node" >/tmp/sum 2>/dev/null; then echo "$name $(cut -d' ' -f1 </tmp/sum)"; else echo "$name unreadable"; fi
+  done
+}
+
+# stop: deactivates the group, and records what LVM says of it then
+stop() {
+  sync
+  lv vgchange -an "$group"
+  reports -inactive
+}
+
+# insync DEVICE: waits until all legs of a mirror are the same
+insync() {
+  polls=0
+  while polls=$((polls + 1)) && [ "$polls" -lt 300 ]; do
+    dmsetup status "$1" | grep -Eq ' ([0-9]+)/\1 ' && return
+    sleep 0.1
+  done
+  echo "failed insync $1"
+}
