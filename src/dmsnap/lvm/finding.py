@@ -13,6 +13,8 @@ class FindingKind(enum.StrEnum):
 
     DAMAGED_LABEL = "damaged-label"
     """A label or physical volume header that cannot be used, beside one that can."""
+    DAMAGED_PARTITIONS = "damaged-partitions"
+    """A partition table, or a copy of it, that cannot be used."""
     DAMAGED_METADATA = "damaged-metadata"
     """A copy of the metadata that cannot be read, or contradicts its checksum."""
     OLDER_METADATA = "older-metadata"
