@@ -74,7 +74,7 @@ def _problem(volume: LogicalVolume, placement: Placement, below: set[str], volum
             return f"{where} {problem}"
         for name in _others(segment):
             if name not in volumes:
-                return f"{where} names {ascii(name[:40])}, which is not there"
+                return f"{where} names {name[:40]!a}, which is not there"
         below.update(name for name in _others(segment) if segment.snapshot is None)
         if segment.snapshot is not None and len(volume.segments) > 1:
             return f"{where} is a snapshot and not alone"
@@ -132,7 +132,7 @@ def _snapshots(volumes: Mapping[str, LogicalVolume]) -> Iterator[tuple[str, str]
         origin, store = relation.origin, relation.cow_store
         problem = ""
         if origin not in volumes:
-            problem = f"a snapshot of {ascii(origin[:40])}, which is not there"
+            problem = f"a snapshot of {origin[:40]!a}, which is not there"
         elif origin == store:
             problem = "a snapshot of itself"
         elif origin in stores or origin in relations:

@@ -45,18 +45,15 @@ class Placement:
     def place_run(self, volume: str, run: StripedRun) -> bool:
         """Adds the areas of a whole volume if nothing is wrong with it; else adds none and returns False."""
         counts, lengths = run.counts, run.counts
-        if not all(counts) or not all(map(eq, run.starts, accumulate(counts, initial=0))):
+        if not all(map(eq, run.starts, accumulate(counts, initial=0))):
             return False
         if len(run.area_names) > len(counts):
-            sizes = {size for count, size in zip(run.stripe_counts, run.stripe_sizes, strict=True) if count > 1}
-            if not all(_is_power_of_two(size) and self._extent_size % size == 0 for size in sizes if size is not None):
+            if any(size and self._extent_size % size for size in set(run.stripe_sizes)):
                 return False
-            if None in sizes or any(map(mod, counts, run.stripe_counts)):
+            if any(map(mod, counts, run.stripe_counts)):
                 return False
             each = map(floordiv, counts, run.stripe_counts)
             lengths = array("q", chain.from_iterable(map(repeat, each, run.stripe_counts)))
-        if any(size is not None and not _is_power_of_two(size) for size in set(run.stripe_sizes)):
-            return False
         if not all(map(self._sizes.__contains__, set(run.area_names))):
             return False
         if any(map(gt, map(add, run.area_starts, lengths), map(self._sizes.__getitem__, run.area_names))):
@@ -71,13 +68,13 @@ class Placement:
         for area in segment.areas:
             size = self._sizes.get(area.name)
             if size is None:
-                return f"names {ascii(area.name[:40])}, which is not there"
+                return f"names {area.name[:40]!a}, which is not there"
             length = _area_length(segment, size)
             if length * len(segment.areas) != segment.extent_count and segment.kind == "striped":
                 return f"divides {segment.extent_count} extents by {len(segment.areas)} stripes"
-            if segment.kind == "striped" and segment.stripe_size_sectors:
-                if length * self._extent_size % segment.stripe_size_sectors:
-                    return f"is no whole number of stripes of {segment.stripe_size_sectors} sectors"
+            stripe = segment.stripe_size_sectors if segment.kind == "striped" else 0
+            if stripe and length * self._extent_size % stripe:
+                return f"is no whole number of stripes of {stripe} sectors"
             if area.start_extent + length > size:
                 return f"ends behind the end of {area.name}"
             starts.append(self._bases[area.name] + area.start_extent)
@@ -124,7 +121,3 @@ def _area_length(segment: Segment, size: int) -> int:
     if segment.kind.startswith("raid0"):
         return -(-segment.extent_count // len(segment.areas))
     return size
-
-
-def _is_power_of_two(size: int) -> bool:
-    return size > 0 and not size & (size - 1)

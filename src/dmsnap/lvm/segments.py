@@ -14,7 +14,7 @@ from .model import Area, Segment, SnapshotOf
 from .text import Section
 from .text.striped_run import StripedRun
 
-__all__ = ["RegularSegments", "segment_of"]
+__all__ = ["RegularSegments", "segment_of", "segments_of_run"]
 
 LARGEST_CHUNK_SECTORS = 1 << 31
 
@@ -57,6 +57,18 @@ def segment_of(section: Section, physical_volumes: Container[str], where: str) -
         flags=tuple(flags),
         fields=section,
     )
+
+
+def segments_of_run(run: StripedRun, physical_volumes: Container[str], where: str) -> Sequence[Segment]:
+    """Returns the segments of a run, without making any if it can be seen that all are sound.
+
+    Raises:
+        BadMetadata: One of them contradicts itself.
+    """
+    segments = RegularSegments(run, physical_volumes, where)
+    sizes = set(zip(run.stripe_counts, run.stripe_sizes, strict=True))
+    sound = all(run.counts) and all(_is_stripe_size(size, needed=count > 1) for count, size in sizes)
+    return segments if sound else tuple(segments)
 
 
 class RegularSegments(Sequence[Segment]):
@@ -157,7 +169,10 @@ def _snapshot(section: Section, where: str) -> SnapshotOf:
 def _stripe_size(section: Section, kind: str, area_count: int, where: str) -> int:
     """Reads ``stripe_size``, that stripes need to be more than one."""
     size = number(section, "stripe_size", where, default=0)
-    needed = area_count > 1 and (kind == "striped" or kind.startswith("raid0"))
-    if (needed or size) and (size <= 0 or size & (size - 1)):
+    if not _is_stripe_size(size, needed=area_count > 1 and (kind == "striped" or kind.startswith("raid0"))):
         raise BadMetadata(f"{where}: stripe_size is {size} sectors")
     return size if area_count > 1 else 0
+
+
+def _is_stripe_size(size: int | None, *, needed: bool) -> bool:
+    return not size & (size - 1) if size else not needed

@@ -76,7 +76,7 @@ class StripedRun:
         return number is not None and int(number[1]) <= len(self)
 
     def section(self, index: int, first_area: int) -> Section:
-        """Returns segment ``index`` (from 0), whose first area is number ``first_area`` of all, as the grammar would."""
+        """Returns segment ``index`` (from 0), whose first area is number ``first_area`` of all."""
         section = Section()
         section["start_extent"] = self.starts[index]
         section["extent_count"] = self.counts[index]
