@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -173,6 +174,12 @@ def test_types_that_are_not_assembled_say_why(kind: str, reason: str) -> None:
 def test_damaged_metadata_are_refused(volumes: list, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(NotAssembled, match=message):
         Disks().assembled(*volumes).device("it")
+
+
+def test_what_the_metadata_contradict_is_refused_with_the_contradiction() -> None:
+    volume = replace(lv("it", linear(area("pv0"), 1)), problem="shares extent 3 of pv0 with other")
+    with pytest.raises(NotAssembled, match="vg-a/it: shares extent 3 of pv0 with other"):
+        Disks().assembled(volume).device("it")
 
 
 def test_volumes_do_not_lie_on_volumes_without_end() -> None:

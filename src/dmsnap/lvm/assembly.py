@@ -124,6 +124,8 @@ class Assembly:
     # -- snapshots ----------------------------------------------------------------------------------------------------
 
     def _snapshot(self, snapshot: Snapshot, name: str, size_bytes: int | None) -> BlockDevice:
+        if problem := self.group.logical_volumes[snapshot.kept_by].problem:
+            raise self._damaged(name, f"cannot be a snapshot: {problem}")
         origin, cow = self.storage(snapshot.of.origin), self.storage(snapshot.of.cow_store)
         store = open_store(
             cow,
@@ -152,6 +154,8 @@ class Assembly:
             raise self._damaged(volume.name, "lies on itself")
         if len(self._under_way) == _MOST_LAYERS:
             raise self._too_deep(volume.name)
+        if volume.problem:
+            raise self._damaged(volume.name, volume.problem)
         if not volume.segments:
             raise self._damaged(volume.name, "has no segments")
         if not 0 < volume.extent_count * self._extent_bytes <= _MOST_BYTES:

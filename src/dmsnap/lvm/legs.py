@@ -63,6 +63,8 @@ def raid1_leg(legs: Sequence[Raid1Leg]) -> int | None:
     ]
     events = max((superblock.events for superblock in superblocks if superblock), default=None)
     if events is None:
+        if any(leg.superblock for leg in legs):  # of other arrays, or in another order
+            return None
         first = next((number for number, leg in enumerate(legs) if not leg.rebuilding), None)
         return first if first is not None and legs[first].usable else None
     newest = [superblock for superblock in superblocks if superblock and superblock.events == events]

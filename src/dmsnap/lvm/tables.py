@@ -87,7 +87,7 @@ class _Tables:
         self.lines: dict[str, list[str]] = {}
         self._group = group
         self._under_way: list[str] = []
-        self._moved_now: dict[str, Segment | None] = {}
+        self._moving_from: dict[str, int] = {}
 
     def sectors(self, name: str) -> int:
         """Returns a volume's size."""
@@ -101,6 +101,8 @@ class _Tables:
         if name in self._under_way or len(self._under_way) == _MOST_LAYERS:
             raise self._refusal(name, f"lies on itself, or below {_MOST_LAYERS} others")
         volume = self._volume(name)
+        if volume.problem:
+            raise self._refusal(name, volume.problem)
         self._under_way.append(name)
         extent = self._group.extent_size_sectors
         lines = [
@@ -147,15 +149,15 @@ class _Tables:
         """Which leg stands for a mirror by itself: of what ``pvmove`` has moved, or has not begun to move."""
         if is_moved(segment):
             return 1
-        waits = "PVMOVE" in volume.status and segment is not self._moving(volume)
+        waits = "PVMOVE" in volume.status and segment.start_extent != self._moving(volume)
         return 0 if len(segment.areas) == 1 or waits else None
 
-    def _moving(self, volume: LogicalVolume) -> Segment | None:
-        """Returns the stretch that ``pvmove`` is at; looked for once, as there may be many."""
-        if volume.name not in self._moved_now:
-            left = (segment for segment in volume.segments if segment.kind == "mirror" and not is_moved(segment))
-            self._moved_now[volume.name] = next(left, None)
-        return self._moved_now[volume.name]
+    def _moving(self, volume: LogicalVolume) -> int:
+        """Returns where the stretch begins that ``pvmove`` is at; looked for once, as there may be many."""
+        if volume.name not in self._moving_from:
+            left = (other for other in volume.segments if other.kind == "mirror" and not is_moved(other))
+            self._moving_from[volume.name] = next((segment.start_extent for segment in left), -1)
+        return self._moving_from[volume.name]
 
     def _raid(self, volume: LogicalVolume, segment: Segment) -> str:
         """Returns the line of a raid target; the order of its words is the kernel's."""
