@@ -11,9 +11,8 @@ from collections.abc import Mapping
 
 from dmsnap.block.contract import SECTOR_BYTES, BadRequest, BlockDevice, IOFailed
 from dmsnap.block.wrap.slice import SliceDevice
-from dmsnap.errors import DmsnapError
-from dmsnap.lvm.kinds import why_not_assembled
-from dmsnap.lvm.legs import Raid1Leg, mirror_leg, raid1_leg
+from dmsnap.lvm.kinds import NotAssembled, why_not_assembled
+from dmsnap.lvm.legs import Raid1Leg, is_moved, mirror_leg, raid1_leg
 from dmsnap.lvm.mirror_log import regions_out_of_sync
 from dmsnap.lvm.model import Area, LogicalVolume, Segment, VolumeGroup
 from dmsnap.lvm.raid_superblock import RaidSuperblock, read_raid_superblock
@@ -32,10 +31,6 @@ _MOST_LAYERS = 16
 
 _MOST_BYTES = (1 << 63) - 1
 """Linux can address no more."""
-
-
-class NotAssembled(DmsnapError):
-    """A volume that cannot be had: there is none of this name, a part of it is missing, or dmsnap lacks its type."""
 
 
 class Assembly:
@@ -129,6 +124,8 @@ class Assembly:
     # -- snapshots ----------------------------------------------------------------------------------------------------
 
     def _snapshot(self, snapshot: Snapshot, name: str, size_bytes: int | None) -> BlockDevice:
+        if problem := self.group.logical_volumes[snapshot.kept_by].problem:
+            raise self._damaged(name, f"cannot be a snapshot: {problem}")
         origin, cow = self.storage(snapshot.of.origin), self.storage(snapshot.of.cow_store)
         store = open_store(
             cow,
@@ -157,6 +154,8 @@ class Assembly:
             raise self._damaged(volume.name, "lies on itself")
         if len(self._under_way) == _MOST_LAYERS:
             raise self._too_deep(volume.name)
+        if volume.problem:
+            raise self._damaged(volume.name, volume.problem)
         if not volume.segments:
             raise self._damaged(volume.name, "has no segments")
         if not 0 < volume.extent_count * self._extent_bytes <= _MOST_BYTES:
@@ -187,7 +186,7 @@ class Assembly:
         """Returns what one segment of a volume shows."""
         length = segment.extent_count * self._extent_bytes
         match segment.kind:
-            case "striped" | "linear" | "raid0" | "raid0_meta":
+            case "striped" | "raid0" | "raid0_meta":
                 return self._striped(name, segment)
             case "mirror":
                 return self._mirrored(name, segment)
@@ -218,6 +217,8 @@ class Assembly:
 
     def _mirrored(self, name: str, segment: Segment) -> BlockDevice:
         legs, refusals = self._legs(name, segment)
+        if is_moved(segment):
+            return self._leg(name, legs, 1, refusals)
         usable = [leg is not None for leg in legs]
         number = mirror_leg(usable, None if not usable or usable[0] else self._out_of_sync(segment))
         return self._leg(name, legs, number, refusals)
@@ -241,7 +242,7 @@ class Assembly:
         for leg, area, meta in zip(legs, segment.areas, metadata, strict=True):
             volume = self.group.logical_volumes.get(area.name) if area.is_volume else None
             rebuilding = volume is not None and "REBUILD" in volume.status
-            known.append(Raid1Leg(leg is not None, meta and self._superblock(meta), rebuilding))
+            known.append(Raid1Leg(leg is not None, self._superblock(meta) if meta else None, rebuilding))
         return self._leg(name, legs, raid1_leg(known), refusals)
 
     def _superblock(self, area: Area) -> RaidSuperblock | None:
@@ -264,13 +265,12 @@ class Assembly:
     def _leg(
         self, name: str, legs: list[BlockDevice | None], number: int | None, refusals: list[NotAssembled]
     ) -> BlockDevice:
-        leg = None if number is None else legs[number]
+        leg = None if number is None or number >= len(legs) else legs[number]
         if leg is None:
-            raise self._refusal(
-                name,
-                f"no leg of the mirror is known to be in sync{''.join(f'; {error.message}' for error in refusals[:3])}",
-                "give the images of all its physical volumes" if refusals else "activate it with LVM",
-            )
+            missing = sorted({str(error.uuid) for error in refusals if "uuid" in error.fields})
+            what = f" without physical volume {', '.join(missing)}" if missing else ""
+            hint = "give the images of all its physical volumes" if missing else "activate it with LVM"
+            raise self._refusal(name, f"no leg of the mirror is known to be in sync{what}", hint)
         leg.read_only = True  # a write would have to keep the others in sync
         return leg
 

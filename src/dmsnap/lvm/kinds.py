@@ -1,8 +1,10 @@
-"""The types of segments that cannot be put together here, and why."""
+"""What cannot be put together here, and why."""
 
 from __future__ import annotations
 
-__all__ = ["why_not_assembled"]
+from dmsnap.errors import DmsnapError
+
+__all__ = ["NotAssembled", "why_not_assembled"]
 
 _THIN = "its blocks lie where its pool's own metadata say, which dmsnap does not read"
 _CACHED = "what was written to it last may be in its cache alone, which dmsnap does not read"
@@ -22,7 +24,11 @@ _REASONS = {
     "raid5": _PARITY,
     "raid6": _PARITY,
 }
-_ASSEMBLED = frozenset(("striped", "linear", "mirror", "raid1", "raid0", "raid0_meta", "zero", "error", "snapshot"))
+_ASSEMBLED = frozenset(("striped", "mirror", "raid1", "raid0", "raid0_meta", "zero", "error", "snapshot"))
+
+
+class NotAssembled(DmsnapError):
+    """A volume that cannot be had: there is none of this name, a part of it is missing, or dmsnap lacks its type."""
 
 
 def why_not_assembled(kind: str) -> str | None:

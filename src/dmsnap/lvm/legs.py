@@ -1,6 +1,6 @@
 """Which leg of a mirror holds what the mirror holds.
 
-As long as it is there, the kernel itself takes the first leg for the right one wherever two may differ: of a ``mirror``
+As long as it is there, Linux itself takes the first leg for the right one wherever two may differ: of a ``mirror``
 always, of ``raid1`` among those that are not being filled from the others (Linux dm-raid1, md raid1). Another one is
 right where something says so.
 """
@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from dmsnap.lvm.model import Segment
 from dmsnap.lvm.raid_superblock import RaidSuperblock
 
-__all__ = ["Raid1Leg", "mirror_leg", "raid1_leg"]
+__all__ = ["Raid1Leg", "is_moved", "mirror_leg", "raid1_leg"]
 
 
 class Raid1Leg(NamedTuple):
@@ -29,14 +30,22 @@ class Raid1Leg(NamedTuple):
     rebuilding: bool = False
 
 
-def mirror_leg(usable: Sequence[bool], out_of_sync: int | None) -> int | None:
+def is_moved(segment: Segment) -> bool:
+    """Whether a mirror is a stretch that ``pvmove`` has moved: then its second leg is the place, and the first is old.
+
+    LVM counts the extents it has moved in the metadata, and lets go of the old place with the last stretch only.
+    """
+    return len(segment.areas) > 1 and segment.fields.get("extents_moved") == segment.extent_count
+
+
+def mirror_leg(usable: list[bool], out_of_sync: int | None) -> int | None:
     """Returns the number of the leg to read of a ``mirror``, or None where none is known to be right.
 
     Args:
         usable: Of each leg, whether it can be read.
         out_of_sync: How many regions the log does not know to be in sync; None where no log tells.
     """
-    if usable and usable[0]:
+    if usable[:1] == [True]:
         return 0
     return next((number for number, can in enumerate(usable) if can), None) if out_of_sync == 0 else None
 
@@ -54,6 +63,8 @@ def raid1_leg(legs: Sequence[Raid1Leg]) -> int | None:
     ]
     events = max((superblock.events for superblock in superblocks if superblock), default=None)
     if events is None:
+        if any(leg.superblock for leg in legs):  # of other arrays, or in another order
+            return None
         first = next((number for number, leg in enumerate(legs) if not leg.rebuilding), None)
         return first if first is not None and legs[first].usable else None
     newest = [superblock for superblock in superblocks if superblock and superblock.events == events]
@@ -61,10 +72,10 @@ def raid1_leg(legs: Sequence[Raid1Leg]) -> int | None:
     for superblock in newest:
         failed |= superblock.failed_legs
     synced = all(superblock.synced for superblock in newest)
-    for number, (leg, superblock) in enumerate(zip(legs, superblocks, strict=True)):
+    for number, (leg, own) in enumerate(zip(legs, superblocks, strict=True)):
         if failed >> number & 1 or leg.rebuilding:
             continue
-        if leg.usable and superblock in newest and superblock is not None and superblock.recovered:
+        if leg.usable and own is not None and own in newest and own.recovered:
             return number
         if not synced and not leg.usable:
             return None

@@ -6,7 +6,7 @@ as lvm.conf(5), lvmraid(7) and its own output show it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["Area", "LogicalVolume", "PhysicalVolume", "Segment", "SnapshotOf", "VolumeGroup"]
@@ -85,23 +85,29 @@ class LogicalVolume:
         uuid: With its dashes.
         status: READ, WRITE, VISIBLE … as written; ``VISIBLE`` is what lvs shows without ``-a``.
         flags: Compatible flags, as written.
-        segments: Ascending, without gaps.
+        segments: Ascending, without gaps. Of long texts they are made one by one whenever they are asked for:
+            ``segments[0]`` is cheap, all of them take a while.
         tags: As written.
         fields: Everything else that the metadata says of it (creation_time, creation_host …).
+        problem: What is wrong with it, or empty. Such a volume is listed, and must not be opened.
     """
 
     name: str
     uuid: str
     status: frozenset[str]
     flags: frozenset[str]
-    segments: tuple[Segment, ...]
+    segments: Sequence[Segment]
     tags: tuple[str, ...] = ()
     fields: Mapping[str, object] = field(default_factory=dict)
+    problem: str = ""
 
     @property
     def extent_count(self) -> int:
         """Its length."""
-        return sum(segment.extent_count for segment in self.segments)
+        if not self.segments:
+            return 0
+        last = self.segments[-1]
+        return last.start_extent + last.extent_count
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,18 +59,25 @@ class Partition:
     size_bytes: int
 
 
-def read_partitions(device: BlockDevice, sector_bytes: int) -> tuple[tuple[Partition, ...], tuple[Finding, ...]]:
+def read_partitions(
+    device: BlockDevice, sector_bytes: int, *, lost_start: bool = True
+) -> tuple[tuple[Partition, ...], tuple[Finding, ...]]:
     """Returns the partitions of a disk whose sectors have ``sector_bytes``, and what is odd about their table.
 
     Partitions that begin outside the device are left out. A disk without a table has none; a table of another size of
     sector gives none, or wrong ones: try each of `SECTOR_SIZES`.
+
+    Args:
+        device: The disk.
+        sector_bytes: Size of its sectors.
+        lost_start: Whether a GPT, or its backup, counts although the first sector of the disk does not tell of it.
 
     Raises:
         IOFailed: The medium failed.
     """
     entries = _mbr_entries(read_span(device, 0, MBR_BYTES))
     findings: tuple[Finding, ...] = ()
-    if not entries or any(kind == PROTECTIVE for _, kind, _, _ in entries):
+    if (lost_start and not entries) or any(kind == PROTECTIVE for _, kind, _, _ in entries):
         found, findings = _gpt(device, sector_bytes)
         if found is not None:
             return found, findings

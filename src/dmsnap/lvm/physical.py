@@ -54,13 +54,7 @@ def find_physical_volumes(devices: Iterable[BlockDevice]) -> tuple[list[Physical
     volumes: dict[str, PhysicalVolumeImage] = {}
     findings: list[Finding] = []
     for device in devices:
-        try:
-            found = list(_of_image(device, findings))
-        except IOFailed as error:
-            message = f"{device.name}: cannot be searched: {error.message}"
-            findings.append(Finding(FindingKind.DAMAGED_LABEL, message, device=device.name))
-            continue
-        for volume in found:
+        for volume in _of_image(device, findings):
             first = volumes.setdefault(volume.uuid, volume)
             if first is not volume:
                 message = f"{volume.image}: the same physical volume as {first.image}, which counts"
@@ -69,8 +63,8 @@ def find_physical_volumes(devices: Iterable[BlockDevice]) -> tuple[list[Physical
 
 
 def _of_image(device: BlockDevice, findings: list[Finding]) -> Iterator[PhysicalVolumeImage]:
-    whole, odd_label = read_label(device)
-    inside, odd_partitions = _in_partitions(device)
+    whole, odd_label = _label(device, device.name)
+    inside, odd_partitions = _in_partitions(device, lost_start=whole is None)
     if inside:
         if whole is not None:
             message = f"{device.name}: a label of {whole.uuid}, left from before it had partitions, does not count"
@@ -85,23 +79,36 @@ def _of_image(device: BlockDevice, findings: list[Finding]) -> Iterator[Physical
         findings += odd_partitions
 
 
-def _in_partitions(device: BlockDevice) -> tuple[list[PhysicalVolumeImage], list[Finding]]:
+def _in_partitions(device: BlockDevice, *, lost_start: bool) -> tuple[list[PhysicalVolumeImage], list[Finding]]:
     """Those in the partitions by the first size of sector that shows any."""
     odd: dict[Finding, None] = {}
     sizes = sorted(SECTOR_SIZES, key=lambda size: size != device.logical_block_size_bytes)
     for sector_bytes in sizes:
-        partitions, findings = read_partitions(device, sector_bytes)
-        volumes = []
+        try:
+            partitions, of_table = read_partitions(device, sector_bytes, lost_start=lost_start)
+        except IOFailed as error:
+            message = f"{device.name}: cannot be searched for partitions: {error.message}"
+            odd[Finding(FindingKind.DAMAGED_PARTITIONS, message, device=device.name)] = None
+            continue
+        volumes, findings = [], list(of_table)
         for partition in partitions:
             part = _slice(device, partition)
-            label, of_label = read_label(part)
+            label, of_label = _label(part, part.name)
             findings += of_label
             if label is not None:
                 volumes.append(PhysicalVolumeImage(part, part.name, label))
         if volumes:
-            return volumes, list(findings)
+            return volumes, findings
         odd.update(dict.fromkeys(findings))
     return [], list(odd)
+
+
+def _label(device: BlockDevice, name: str) -> tuple[Label | None, tuple[Finding, ...]]:
+    try:
+        return read_label(device)
+    except IOFailed as error:
+        message = f"{name}: cannot be searched for a label: {error.message}"
+        return None, (Finding(FindingKind.DAMAGED_LABEL, message, device=name),)
 
 
 def _slice(device: BlockDevice, partition: Partition) -> SliceDevice:

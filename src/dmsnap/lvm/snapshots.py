@@ -43,12 +43,12 @@ class Snapshots:
         by_name: dict[str, Snapshot] = {}
         self._of: dict[str, list[Snapshot]] = {}
         for volume in group.logical_volumes.values():
-            for segment in volume.segments:
-                if segment.snapshot is None or segment.snapshot.cow_store in by_name:
-                    continue
-                snapshot = Snapshot(segment.snapshot.cow_store, volume.name, segment.snapshot, segment.extent_count)
-                by_name[snapshot.name] = snapshot
-                self._of.setdefault(segment.snapshot.origin, []).append(snapshot)
+            segment = volume.segments[0] if len(volume.segments) == 1 else None  # to ask for all may take long
+            if segment is None or segment.snapshot is None or segment.snapshot.cow_store in by_name:
+                continue
+            snapshot = Snapshot(segment.snapshot.cow_store, volume.name, segment.snapshot, segment.extent_count)
+            by_name[snapshot.name] = snapshot
+            self._of.setdefault(segment.snapshot.origin, []).append(snapshot)
         self.by_name = by_name
 
     def of(self, origin: str) -> tuple[Snapshot, ...]:

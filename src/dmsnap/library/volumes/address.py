@@ -1,7 +1,7 @@
 """Addresses of logical volumes: ``lvm:VG/LV@PV[,PV…]``.
 
 A PV is the path of an image or block device, or an address of an NBD server. LVM2's names hold neither ``/`` nor ``@``,
-so everything behind the first ``@`` is PVs. A comma that belongs to one is written twice, as QEMU has it in its options.
+so everything behind the first ``@`` is PVs. A comma that belongs to one is written twice, as in QEMU's options.
 """
 
 from __future__ import annotations

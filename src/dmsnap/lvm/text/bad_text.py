@@ -8,7 +8,7 @@ __all__ = ["BadText"]
 
 
 class BadText(DmsnapError):
-    """Text that is not LVM2's, with the ``line`` and ``column`` (in characters, both from 1) where it stops being so."""
+    """Text that is not LVM2's, and the ``line`` and ``column`` (in characters, from 1) where it stops being so."""
 
     def __init__(self, what: str, text: str, position: int) -> None:
         line = text.count("\n", 0, position) + 1

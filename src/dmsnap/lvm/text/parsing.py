@@ -7,7 +7,7 @@ import re
 from .bad_text import BadText
 from .lexing import ITEM, number_of, read_array, read_name, read_value, skip
 from .section import Scalar, Section, Value
-from .striped_run import read_run
+from .striped_run import read_run, run_end
 
 __all__ = ["MOST_BYTES", "MOST_NESTED", "MOST_VALUES", "decode_text", "parse_text"]
 
@@ -19,6 +19,7 @@ MOST_VALUES = 4_000_000
 """How many values and sections a text may have, apart from segments that were read in bulk."""
 
 _SIMPLE_STRINGS = re.compile(r'"([^"\\]*+)"[ \t\n\v\f\r]*+(,?+)')
+_VOLUME_DEPTH = 3  # group, logical_volumes, volume
 _SHORT_DIGITS = 18  # of fewer than 64 bits, whatever they are
 
 
@@ -57,6 +58,7 @@ class _Parser:
         self._text = text
         self._runs = runs
         self._count = 0
+        self._irregular_until = 0
         self._section = Section()
         self._outer: list[Section] = []
 
@@ -128,22 +130,36 @@ class _Parser:
 
     def _open(self, name: str, start: int, position: int) -> int:
         """Begins a section; returns where to read on: behind its brace, or behind a whole run of segments."""
-        outer = self._section
-        if name.startswith("segment"):
-            if outer.run is None and self._runs and name == "segment1" and name not in outer:
-                run = read_run(self._text, start)
-                if run is not None and not any(key.startswith("segment") and key in run.names for key in outer):
-                    outer.run = run
-                    return run.end
-            elif outer.run is not None and name in outer.run.names:
-                raise BadText(f"{name!a} for the second time", self._text, start)
+        if self._runs and name.startswith("segment"):
+            end = self._read_run(name, start)
+            if end is not None:
+                return end
         if len(self._outer) >= MOST_NESTED:
             raise BadText(f"sections in each other more than {MOST_NESTED} deep", self._text, start)
         section = Section()
         self._add(name, section, start)
-        self._outer.append(outer)
+        self._outer.append(self._section)
         self._section = section
         return position
+
+    def _read_run(self, name: str, start: int) -> int | None:
+        """Reads a run of segments in bulk if one begins here; returns where it ends."""
+        section = self._section
+        if section.run is not None:
+            if section.run.has(name):
+                raise BadText(f"{name!a} for the second time", self._text, start)
+            return None
+        if name != "segment1" or len(self._outer) != _VOLUME_DEPTH or start < self._irregular_until:
+            return None
+        end = run_end(self._text, start)
+        if end is None:
+            return None
+        run = read_run(self._text, start, end)
+        if run is None or any(map(run.has, section)):
+            self._irregular_until = end  # trying again in there could take quadratic time
+            return None
+        section.run = run
+        return end
 
     def _close(self, position: int) -> None:
         if not self._outer:

@@ -22,14 +22,16 @@ One split by a pattern gives the numbers of a whole volume as columns, and shows
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+import sys
+from array import array
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, repeat
-from operator import add, mul
+from operator import add, eq, mul
 
 from .section import Section
 
-__all__ = ["StripedRun", "read_run"]
+__all__ = ["StripedRun", "read_run", "run_end"]
 
 _GAP = r"[ \t\n]*+(?:\#[^\n}]*+\n[ \t\n]*+)?+"
 _WHITE = r"[ \t\n]*+"
@@ -41,49 +43,40 @@ _SEGMENT = re.compile(
     rf"stripes = \[{_WHITE}({_AREA}(?:,{_WHITE}{_AREA})*+){_WHITE}\]{_WHITE}\}}{_WHITE}"
 )
 _COLUMNS = _SEGMENT.groups + 1
-_END = re.compile(r"\}[ \t\n]*+\}")  # of the last segment, and of the volume behind it
-
-
-class _Names(Container[str]):
-    """The names ``segment1`` … of a run."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __contains__(self, name: object) -> bool:
-        number = str(name).removeprefix("segment")
-        return number.isascii() and number.isdigit() and number[0] != "0" and len(number) < 12 and int(number) <= self._count
+_NUMBER_OF_NAME = re.compile(r"segment([1-9][0-9]{0,9})")
+_END = re.compile(r"\}(?![ \t\n]*+segment)")
 
 
 @dataclass(frozen=True, slots=True)
 class StripedRun:
-    """The segments 1, 2 … of a volume as columns; every list but ``areas`` has an element for each.
+    """The segments 1, 2 … of a volume as columns; lists of an element for each, but of areas one for each area.
 
     Attributes:
-        end: Where the run ends in the text.
         starts: ``start_extent``.
         counts: ``extent_count``.
         stripe_counts: ``stripe_count``, equal to the number of areas.
         stripe_sizes: ``stripe_size`` in sectors, None where there is none.
-        names: What the sections are called.
         area_names: Of all areas, one segment after another.
         area_starts: Their first extents.
     """
 
-    end: int
-    starts: list[int]
-    counts: list[int]
-    stripe_counts: list[int]
+    starts: array[int]
+    counts: array[int]
+    stripe_counts: array[int]
     stripe_sizes: list[int | None]
-    names: Container[str]
     area_names: list[str]
-    area_starts: list[int]
+    area_starts: array[int]
 
     def __len__(self) -> int:
         return len(self.starts)
 
+    def has(self, name: str) -> bool:
+        """Tells whether ``name`` is one of ``segment1``, ``segment2`` … here."""
+        number = _NUMBER_OF_NAME.fullmatch(name)
+        return number is not None and int(number[1]) <= len(self)
+
     def section(self, index: int, first_area: int) -> Section:
-        """Returns segment ``index`` (from 0), whose first area is number ``first_area`` of all, as the grammar would."""
+        """Returns segment ``index`` (from 0), whose first area is number ``first_area`` of all."""
         section = Section()
         section["start_extent"] = self.starts[index]
         section["extent_count"] = self.counts[index]
@@ -93,37 +86,57 @@ class StripedRun:
         if size is not None:
             section["stripe_size"] = size
         areas = slice(first_area, first_area + count)
-        section["stripes"] = tuple(chain.from_iterable(zip(self.area_names[areas], self.area_starts[areas], strict=True)))
+        section["stripes"] = tuple(
+            chain.from_iterable(zip(self.area_names[areas], self.area_starts[areas], strict=True))
+        )
         return section
 
 
-def read_run(text: str, start: int) -> StripedRun | None:
-    """Reads the segments from ``start`` to the end of their volume, or returns None: then the grammar has to."""
+def run_end(text: str, start: int) -> int | None:
+    """Returns where a run that begins at ``start`` has to end, or None if none begins there."""
     if _SEGMENT.match(text, start) is None:
         return None
-    close = _END.search(text, start)
-    if close is None:
-        return None
-    end = close.end() - 1
+    end = _END.search(text, start)
+    return None if end is None else end.end()
+
+
+def read_run(text: str, start: int, end: int) -> StripedRun | None:
+    """Reads the segments from ``start`` to ``end``, or returns None: then the grammar has to."""
     columns = _SEGMENT.split(text[start:end])
     if any(columns[::_COLUMNS]):
         return None
-    numbers, starts, counts, stripe_counts = (list(map(int, columns[at::_COLUMNS])) for at in range(1, 5))
     areas = columns[6::_COLUMNS]
-    if numbers != list(range(1, len(numbers) + 1)):
+    count = len(areas)
+    if " ".join(columns[1::_COLUMNS]) != _numbers(count):
         return None
-    # An area has one comma inside, and each but the last of a segment one behind.
-    commas = list(map(str.count, areas, repeat(",")))
-    if list(map(add, commas, repeat(1))) != list(map(mul, stripe_counts, repeat(2))):
+    words = _without_white_space(",".join(areas)).split(",")
+    counts, sizes = columns[4::_COLUMNS], columns[5::_COLUMNS]
+    if counts.count("1") == count:  # nearly always
+        stripe_counts, regular = array("q", [1]) * count, len(words) == 2 * count
+    else:
+        # An area has one comma inside, and each but the last of a segment one behind.
+        stripe_counts = array("q", map(int, counts))
+        commas = map(add, map(str.count, areas, repeat(",")), repeat(1))
+        regular = all(map(eq, commas, map(mul, stripe_counts, repeat(2))))
+    if not regular:
         return None
-    words = ",".join(areas).replace("\n", "").replace("\t", "").replace(" ", "").replace('"', "").split(",")
     return StripedRun(
-        end=end,
-        starts=starts,
-        counts=counts,
+        starts=array("q", map(int, columns[2::_COLUMNS])),
+        counts=array("q", map(int, columns[3::_COLUMNS])),
         stripe_counts=stripe_counts,
-        stripe_sizes=[None if size is None else int(size) for size in columns[5::_COLUMNS]],
-        names=_Names(len(numbers)),
-        area_names=words[::2],
-        area_starts=list(map(int, words[1::2])),
+        stripe_sizes=[None if size is None else int(size) for size in sizes] if any(sizes) else [None] * count,
+        area_names=list(map(sys.intern, words[::2])),
+        area_starts=array("q", map(int, words[1::2])),
     )
+
+
+@lru_cache(maxsize=64)
+def _numbers(count: int) -> str:
+    """The numbers from 1 to ``count``, with blanks between them."""
+    return " ".join(map(str, range(1, count + 1)))
+
+
+def _without_white_space(areas: str) -> str:
+    for character in '\n\t "':
+        areas = areas.replace(character, "")
+    return areas
