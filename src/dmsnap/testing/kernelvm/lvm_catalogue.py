@@ -87,4 +87,330 @@ LVM_CASES: tuple[LVMCase, ...] = (
         record
         """,
     ),
+    LVMCase(
+        "resized", "vgresized", "grown, reduced and renamed, group and volumes; a grown and a reduced COW store; tags",
+        (Disk(8), Disk(8)),
+        """
+        group=vgbefore
+        lv vgcreate -s 256k --addtag grouptag vgbefore $d0 $d1
+        lv pvchange --addtag disktag $d1
+        lv lvcreate -y -Wn -n old -L 1M vgbefore $d0
+        lv lvcreate -y -Wn -n between -L 256k vgbefore $d0
+        put /dev/vgbefore/old 1 2000
+        lv lvcreate -y -s -n snap -c 4k -L 256k vgbefore/old
+        lv lvcreate -y -s -n shrunk -c 8k -L 1M vgbefore/old
+        put /dev/vgbefore/old 16 400 8
+        lv lvextend -L +256k vgbefore/snap
+        put /dev/vgbefore/old 500 400 8
+        lv lvreduce -y -f -L 768k vgbefore/shrunk
+        lv lvchange -an vgbefore/old
+        lv lvextend -L +1M vgbefore/old $d1
+        lv lvchange -ay vgbefore/old
+        put /dev/vgbefore/old 3000 900
+        lv lvcreate -y -Wn -n big -L 2M vgbefore $d1
+        lv lvextend -L +512k vgbefore/big $d0
+        put /dev/vgbefore/big 4000 600
+        lv lvreduce -y -f -L 2304k vgbefore/big
+        lv lvchange -pr vgbefore/big
+        lv lvrename vgbefore old new
+        lv lvrename vgbefore snap snap-renamed
+        lv lvremove -y vgbefore/between
+        lv vgrename vgbefore vgresized
+        group=vgresized
+        record
+        """,
+    ),
+    LVMCase(
+        "sizes", "vgsizes", "COW stores as large as is useful, of the least size, full and overflowed, and their usage",
+        (Disk(24),),
+        """
+        lv vgcreate -s 4k vgsizes $d0
+        lv lvcreate -y -Wn -n tiny -L 4k vgsizes
+        lv lvcreate -y -Wn -n five -L 20k vgsizes
+        lv lvcreate -y -Wn -n origin -L 1M vgsizes
+        put /dev/vgsizes/origin 0 200
+        lv lvcreate -y -s -n tiny4 -c 4k -L 4M vgsizes/tiny
+        lv lvcreate -y -s -n tiny128 -c 128k -L 4M vgsizes/tiny
+        lv lvcreate -y -s -n five4 -c 4k -L 4M vgsizes/five
+        lv lvcreate -y -s -n all -c 4k -l 100%ORIGIN vgsizes/origin
+        lv lvcreate -y -s -n half -c 16k -l 50%ORIGIN vgsizes/origin
+        lv lvcreate -y -s -n most -c 8k -L 8M vgsizes/origin
+        lv lvcreate -y -s -n least -c 4k -L 12k vgsizes/origin
+        lv lvcreate -y -s -n chunks25 -c 4k -L 100k vgsizes/origin
+        put /dev/vgsizes/origin 8 8
+        lv lvcreate -y -s -n overflowed -c 4k -L 12k vgsizes/origin
+        put /dev/vgsizes/overflowed 64 8
+        put /dev/vgsizes/overflowed 80 8 2>/dev/null | grep -v failed
+        record
+        """,
+    ),
+    LVMCase(
+        "merge-deferred", "vgdeferred", "a merge that was asked for while the origin was open",
+        (Disk(8),),
+        """
+        lv vgcreate -s 256k vgdeferred $d0
+        lv lvcreate -y -Wn -n origin -L 1M vgdeferred
+        put /dev/vgdeferred/origin 0 1000
+        lv lvcreate -y -s -n snap -c 4k -L 512k vgdeferred/origin
+        lv lvcreate -y -s -n other -c 16k -L 512k vgdeferred/origin
+        put /dev/vgdeferred/origin 100 100 8
+        exec 7</dev/vgdeferred/origin
+        lv lvconvert --merge vgdeferred/snap
+        record
+        exec 7<&-
+        """,
+    ),
+    LVMCase(
+        "merge-half", "vgmerge", "a merge half done, and a snapshot that it wrote to",
+        (Disk(8, kept=False), Disk(8)),
+        """
+        slow 0 $d0
+        lv vgcreate -s 256k vgmerge /dev/mapper/slow0
+        lv lvcreate -y -Wn -n origin -L 1M vgmerge
+        put /dev/vgmerge/origin 0 1000
+        lv lvcreate -y -s -n snap -c 4k -L 512k vgmerge/origin
+        lv lvcreate -y -s -n other -c 8k -L 512k vgmerge/origin
+        for chunk in 3 9 4 20 21 22 30 50 61 60; do put /dev/vgmerge/snap $((chunk * 8)) 8; done
+        put /dev/vgmerge/origin 800 100 8
+        exec 7</dev/vgmerge/origin
+        lv lvconvert --merge vgmerge/snap
+        exec 7<&-
+        lv vgchange -an vgmerge
+        obstacle 0 $d0 delay $((2048 + 30 * 8)) 8
+        lv vgchange -ay --poll n vgmerge
+        settled vgmerge-origin
+        record
+        images="disk0.img=/dev/mapper/slow0"
+        keep $d0 $d1
+        free 0 $d0
+        """,
+    ),
+    LVMCase(
+        "merge-failed", "vgmergefail", "a merge that failed at a chunk of the origin that cannot be written",
+        (Disk(8),),
+        """
+        slow 1 $d0
+        lv vgcreate -s 256k vgmergefail /dev/mapper/slow1
+        lv lvcreate -y -Wn -n origin -L 1M vgmergefail
+        put /dev/vgmergefail/origin 0 1000
+        lv lvcreate -y -s -n snap -c 4k -L 512k vgmergefail/origin
+        for chunk in 3 9 4 20 30 50; do put /dev/vgmergefail/snap $((chunk * 8)) 8; done
+        exec 7</dev/vgmergefail/origin
+        lv lvconvert --merge vgmergefail/snap
+        exec 7<&-
+        lv vgchange -an vgmergefail
+        obstacle 1 $d0 error $((2048 + 20 * 8)) 8
+        lv vgchange -ay --poll n vgmergefail
+        settled vgmergefail-origin
+        record
+        images="disk0.img=/dev/mapper/slow1"
+        """,
+    ),
+    LVMCase(
+        "moved", "vgmoved", "moved with pvmove, one move done",
+        (Disk(8), Disk(8)),
+        """
+        lv vgcreate -s 256k vgmoved $d0 $d1
+        lv lvcreate -y -Wn -n first -L 1M vgmoved $d0
+        put /dev/vgmoved/first 0 2000
+        lv lvcreate -y -s -n snap -c 4k -L 512k vgmoved/first $d0
+        put /dev/vgmoved/first 70 70
+        lv lvcreate -y -Wn -n second -i 2 -I 4k -L 1M vgmoved
+        put /dev/vgmoved/second 5 2000
+        lv pvmove -i 1 -n first $d0 $d1
+        put /dev/vgmoved/first 700 70
+        record
+        """,
+    ),
+    LVMCase(
+        "moving", "vgmoving", "in the middle of a pvmove",
+        (Disk(8, kept=False), Disk(8, kept=False), Disk(8), Disk(8)),
+        """
+        slow 2 $d0; slow 3 $d1
+        lv vgcreate -s 256k vgmoving /dev/mapper/slow2 /dev/mapper/slow3
+        lv lvcreate -y -Wn -n volume -L 2M vgmoving /dev/mapper/slow2
+        put /dev/vgmoving/volume 0 4096
+        lv lvcreate -y -s -n snap -c 4k -L 512k vgmoving/volume /dev/mapper/slow2
+        put /dev/vgmoving/volume 70 70
+        obstacle 3 $d1 delay $((2048 + 3000)) 1
+        lv pvmove -b -i 600 -n volume /dev/mapper/slow2 /dev/mapper/slow3
+        settled vgmoving-pvmove0
+        record
+        images="disk0.img=/dev/mapper/slow2 disk1.img=/dev/mapper/slow3"
+        keep $d0 $d2
+        keep $d1 $d3
+        free 3 $d1
+        """,
+    ),
+    LVMCase(
+        "copying", "vgcopying", "mirrors and raid1 whose second legs are copied just now, and differ",
+        (Disk(10, kept=False), Disk(10, kept=False), Disk(10), Disk(10)),
+        """
+        put $d0 2048 16384; put $d1 2048 16384
+        slow 4 $d0; slow 5 $d1
+        lv vgcreate -s 256k vgcopying /dev/mapper/slow4 /dev/mapper/slow5
+        obstacle 5 $d1 delay $((2048 + 1000)) 12000
+        lv lvcreate -y -Wn -Zn -n disklog --type mirror -m 1 --mirrorlog disk --alloc anywhere -R 64k -L 1M vgcopying
+        lv lvcreate -y -Wn -Zn -n corelog --type mirror -m 1 --mirrorlog core -R 64k -L 1M vgcopying
+        settled vgcopying-disklog; settled vgcopying-corelog
+        record
+        images="disk0.img=/dev/mapper/slow4 disk1.img=/dev/mapper/slow5"
+        keep $d0 $d2
+        keep $d1 $d3
+        free 5 $d1
+        """,
+    ),
+    LVMCase(
+        "raid1-degraded", "vgdegraded", "raid1 and mirrors with a leg that failed: written to while a disk was gone",
+        (Disk(10), Disk(10), Disk(10)),
+        """
+        slow 6 $d2
+        lv vgcreate -s 256k vgdegraded $d0 $d1 /dev/mapper/slow6
+        lv lvcreate -y -Wn -n raid --type raid1 -m 1 -R 64k -L 1M vgdegraded /dev/mapper/slow6 $d0
+        lv lvcreate -y -Wn -n mirror --type mirror -m 1 --mirrorlog disk -R 64k -L 1M vgdegraded /dev/mapper/slow6 $d0 $d1
+        put /dev/vgdegraded/raid 0 2000; put /dev/vgdegraded/mirror 0 2000
+        insync vgdegraded-raid; insync vgdegraded-mirror
+        obstacle 6 $d2 error 2048 16000
+        put /dev/vgdegraded/raid 100 300; put /dev/vgdegraded/mirror 100 300
+        record
+        images="disk0.img=$d0 disk1.img=$d1 disk2.img=/dev/mapper/slow6"
+        free 6 $d2
+        """,
+    ),
+    LVMCase(
+        "raid0", "vgraid0", "raid0 with and without metadata, zero and error volumes, a sparse volume",
+        (Disk(8), Disk(8)),
+        """
+        lv vgcreate -s 256k vgraid0 $d0 $d1
+        lv lvcreate -y -Wn -n plain --type raid0 -i 2 -I 8k -L 1M vgraid0
+        lv lvcreate -y -Wn -n meta --type raid0_meta -i 2 -I 64k -L 1M vgraid0
+        lv lvcreate -y -Wn -Zn -n zeros --type zero -L 512k vgraid0
+        lv lvcreate -y -Wn -Zn -n errors --type error -L 512k vgraid0
+        lv lvcreate -y --type snapshot -V 8M -c 4k -L 512k -n sparse vgraid0
+        put /dev/vgraid0/plain 3 1000
+        put /dev/vgraid0/meta 3 1000
+        put /dev/vgraid0/sparse 7777 99
+        record
+        """,
+    ),
+    LVMCase(
+        "refused", "vgrefused", "what is not assembled: thin volumes, a cache, raid4, raid5, raid6 and raid10",
+        (Disk(16), Disk(16), Disk(16), Disk(16), Disk(16)),
+        """
+        lv vgcreate -s 256k vgrefused $d0 $d1 $d2 $d3 $d4
+        lv lvcreate -y --type thin-pool -n pool -c 64k -L 2M --poolmetadatasize 2M vgrefused
+        lv lvcreate -y -V 4M --thinpool pool -n thin vgrefused
+        put /dev/vgrefused/thin 64 64
+        lv lvcreate -y -s -n thinsnap vgrefused/thin
+        lv lvcreate -y -s -n thicksnap -c 4k -L 512k vgrefused/thin
+        lv lvcreate -y -Wn -n five --type raid5 -i 2 -I 4k -L 1M vgrefused
+        lv lvcreate -y -Wn -n six --type raid6 -i 3 -I 4k -L 768k vgrefused
+        lv lvcreate -y -Wn -n ten --type raid10 -i 2 -m 1 -I 4k -R 64k -L 1M vgrefused
+        lv lvcreate -y -Wn -n four --type raid4 -i 2 -I 4k -L 1M vgrefused
+        lv lvcreate -y -Wn -n readable -L 512k vgrefused
+        put /dev/vgrefused/readable 3 44
+        record
+        """,
+    ),
+    LVMCase(
+        "cached", "vgcached", "a cached volume, with a cache pool and with a cache volume",
+        (Disk(32),),
+        """
+        lv vgcreate -s 256k vgcached $d0
+        lv lvcreate -y -Wn -n slow -L 1M vgcached
+        lv lvcreate -y -Wn -n slower -L 1M vgcached
+        lv lvcreate -y --type cache-pool -n fast -c 32k -L 1M --poolmetadatasize 8M vgcached
+        lv lvconvert -y --type cache --cachepool fast vgcached/slow
+        lv lvcreate -y -Wn -n faster -L 10M vgcached
+        lv lvconvert -y --type cache --cachevol faster vgcached/slower
+        put /dev/vgcached/slow 3 44
+        record
+        """,
+    ),
+    LVMCase(
+        "wrapped", "vgwrapped", "metadata that wrapped around in its ring, in one disk of three; one ignores its own",
+        (Disk(4), Disk(4), Disk(4)),
+        """
+        lv pvcreate --metadatasize 32k $d0
+        lv pvcreate --metadatacopies 0 $d1
+        lv pvcreate --metadatasize 32k --labelsector 1 $d2
+        lv vgcreate -s 128k vgwrapped $d0 $d1 $d2
+        lv vgchange --vgmetadatacopies 1 vgwrapped
+        lv lvcreate -y -Wn -n volume -i 3 -I 4k -L 768k vgwrapped
+        put /dev/vgwrapped/volume 3 700
+        for number in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do lv vgchange --addtag "number=$number" vgwrapped; done
+        record
+        """,
+    ),
+    LVMCase(
+        "partial", "vgpartial", "a disk that is not there any more",
+        (Disk(8), Disk(8), Disk(8, kept=False)),
+        """
+        lv vgcreate -s 256k vgpartial $d0 $d1 $d2
+        lv lvcreate -y -Wn -n whole -L 1M vgpartial $d0
+        lv lvcreate -y -Wn -n part -l 5 vgpartial $d1:0-1 $d2:0-2
+        lv lvcreate -y -Wn -n raid --type raid1 -m 1 -R 64k -L 1M vgpartial $d2 $d0
+        lv lvcreate -y -Wn -n gone -L 256k vgpartial $d2
+        for name in whole part raid gone; do put /dev/vgpartial/$name 3 400; done
+        insync vgpartial-raid
+        lv vgchange -an vgpartial
+        hide $d2
+        lv vgchange -ay --activationmode partial vgpartial
+        record
+        """,
+    ),
+    LVMCase(
+        "odd-names", "vg.odd_-+name", "names and tags of all characters that LVM allows",
+        (Disk(8),),
+        """
+        lv vgcreate -s 256k --addtag 'a/b=c!d:e#f&g' vg.odd_-+name $d0
+        lv lvcreate -y -Wn -n 'lv--two.-+_' -L 256k vg.odd_-+name
+        lv lvcreate -y -Wn -n '0' -L 256k --addtag '-tag' vg.odd_-+name
+        lv lvcreate -y -s -n 'snap-' -c 4k -L 256k vg.odd_-+name/0
+        lv lvcreate -y -Wn -n "$(printf 'n%.0s' $(seq 100))" -L 256k vg.odd_-+name
+        put /dev/vg.odd_-+name/0 8 8
+        record
+        """,
+    ),
+    LVMCase(
+        "ext4", "vgext4", "an ext4 file system that was in use, with two snapshots",
+        (Disk(32),),
+        """
+        lv vgcreate -s 1M vgext4 $d0
+        lv lvcreate -y -Wn -n origin -L 12M vgext4
+        /sbin/mke2fs -q -t ext4 /dev/vgext4/origin
+        mount -t ext4 /dev/vgext4/origin /mnt/a
+        random 1000000 >/mnt/a/changed; random 500000 >/mnt/a/deleted
+        lv lvcreate -y -s -n first -c 4k -L 4M vgext4/origin
+        random 300000 | dd of=/mnt/a/changed bs=4k seek=100 conv=notrunc status=none
+        rm /mnt/a/deleted; sync
+        lv lvcreate -y -s -n second -c 32k -L 4M vgext4/origin
+        random 400000 >/mnt/a/new
+        mount -t ext4 /dev/vgext4/first /mnt/b
+        random 40000 >/mnt/b/other
+        umount /mnt/b; umount /mnt/a
+        record
+        """,
+        keep=False,
+    ),
+    LVMCase(
+        "xfs", "vgxfs", "an XFS file system on stripes over two disks that was in use, with a snapshot",
+        (Disk(28), Disk(28)),
+        """
+        lv vgcreate -s 1M vgxfs $d0 $d1
+        lv lvcreate -y -Wn -n origin -i 2 -I 64k -L 32M vgxfs
+        /sbin/mkfs.xfs -q --unsupported -l size=8m /dev/vgxfs/origin || echo failed mkfs.xfs
+        mount -t xfs /dev/vgxfs/origin /mnt/a || echo failed mount
+        random 3000000 >/mnt/a/changed; random 500000 >/mnt/a/deleted
+        lv lvcreate -y -s -n snap -c 16k -L 14M vgxfs/origin
+        random 300000 | dd of=/mnt/a/changed bs=4k seek=100 conv=notrunc status=none
+        rm /mnt/a/deleted
+        umount /mnt/a
+        mount -t xfs -o nouuid /dev/vgxfs/snap /mnt/b || echo failed mount
+        random 40000 >/mnt/b/other
+        umount /mnt/b
+        record
+        """,
+        keep=False,
+    ),
 )  # fmt: skip
