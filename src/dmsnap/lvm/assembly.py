@@ -227,10 +227,10 @@ class Assembly:
     def _mirrored(self, name: str, segment: Segment) -> BlockDevice:
         legs, refusals = self._legs(name, segment)
         if is_moved(segment):
-            return self._leg(name, legs, 1, refusals)
+            return self._leg(name, segment, legs, 1, refusals)
         usable = [leg is not None for leg in legs]
         number = mirror_leg(usable, None if not usable or usable[0] else self._out_of_sync(segment))
-        return self._leg(name, legs, number, refusals)
+        return self._leg(name, segment, legs, number, refusals)
 
     def _out_of_sync(self, segment: Segment) -> int | None:
         """How many regions a mirror's log does not know to be in sync, or None where it does not tell."""
@@ -252,7 +252,7 @@ class Assembly:
             volume = self.group.logical_volumes.get(area.name) if area.is_volume else None
             rebuilding = volume is not None and "REBUILD" in volume.status
             known.append(Raid1Leg(leg is not None, self._superblock(meta) if meta else None, rebuilding))
-        return self._leg(name, legs, raid1_leg(known), refusals)
+        return self._leg(name, segment, legs, raid1_leg(known), refusals)
 
     def _superblock(self, area: Area) -> RaidSuperblock | None:
         try:
@@ -272,14 +272,24 @@ class Assembly:
         return legs, refusals
 
     def _leg(
-        self, name: str, legs: list[BlockDevice | None], number: int | None, refusals: list[NotAssembled]
+        self,
+        name: str,
+        segment: Segment,
+        legs: list[BlockDevice | None],
+        number: int | None,
+        refusals: list[NotAssembled],
     ) -> BlockDevice:
         leg = None if number is None or number >= len(legs) else legs[number]
         if leg is None:
             missing = sorted({str(error.uuid) for error in refusals if "uuid" in error.fields})
             what = f" without physical volume {', '.join(missing)}" if missing else ""
-            hint = "give the images of all its physical volumes" if missing else "activate it with LVM"
-            raise self._refusal(name, f"no leg of the mirror is known to be in sync{what}", hint)
+            hints = ["give the images of all its physical volumes" if missing else "activate it with LVM"]
+            hints += [
+                f"or read a leg as it is, which may be old: {self.group.name}/{area.name}"
+                for area, there in zip(segment.areas, legs, strict=True)
+                if there is not None and area.is_volume
+            ][:1]
+            raise self._refusal(name, f"no leg of the mirror is known to be in sync{what}", ", ".join(hints))
         leg.read_only = True  # a write would have to keep the others in sync
         return leg
 
