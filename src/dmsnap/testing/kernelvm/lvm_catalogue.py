@@ -28,7 +28,7 @@ LVM_CASES: tuple[LVMCase, ...] = (
         """,
     ),
     LVMCase(
-        "several-disks", "vg-over-disks", "linear over two disks, stripes over three with a snapshot, names with dashes",
+        "several-disks", "vg-over-disks", "linear over two disks, a snapshot of stripes over three, names with dashes",
         (Disk(8), Disk(10), Disk(8)),
         """
         lv pvcreate $d0
@@ -267,7 +267,7 @@ LVM_CASES: tuple[LVMCase, ...] = (
         slow 6 $d2
         lv vgcreate -s 256k vgdegraded $d0 $d1 /dev/mapper/slow6
         lv lvcreate -y -Wn -n raid --type raid1 -m 1 -R 64k -L 1M vgdegraded /dev/mapper/slow6 $d0
-        lv lvcreate -y -Wn -n mirror --type mirror -m 1 --mirrorlog disk -R 64k -L 1M vgdegraded /dev/mapper/slow6 $d0 $d1
+        lv lvcreate -y -Wn -n mirror --type mirror -m 1 -R 64k -L 1M vgdegraded /dev/mapper/slow6 $d0 $d1
         put /dev/vgdegraded/raid 0 2000; put /dev/vgdegraded/mirror 0 2000
         insync vgdegraded-raid; insync vgdegraded-mirror
         obstacle 6 $d2 error 2048 16000
