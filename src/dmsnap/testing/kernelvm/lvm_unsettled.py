@@ -106,38 +106,36 @@ UNSETTLED_CASES: tuple[LVMCase, ...] = (
         """,
     ),
     LVMCase(
-        "copying", "vgcopying", "mirrors and raid1 whose second legs are copied just now, and differ",
-        (Disk(10, kept=False), Disk(10, kept=False), Disk(10), Disk(10)),
+        "copying", "vgcopying", "a mirror whose second leg is being copied, and differs",
+        (Disk(8, kept=False), Disk(8, kept=False), Disk(8), Disk(8), Disk(8)),
         """
-        put $d0 2048 16384; put $d1 2048 16384
+        put $d0 2048 4096; put $d1 2048 4096
         slow 4 $d0; slow 5 $d1
-        lv vgcreate -s 256k vgcopying /dev/mapper/slow4 /dev/mapper/slow5
-        obstacle 5 $d1 delay $((2048 + 1000)) 12000
-        lv lvcreate -y -Wn -Zn -n disklog --type mirror -m 1 --mirrorlog disk --alloc anywhere -R 64k -L 1M vgcopying
-        lv lvcreate -y -Wn -Zn -n corelog --type mirror -m 1 --mirrorlog core -R 64k -L 1M vgcopying
-        settled vgcopying-disklog; settled vgcopying-corelog
+        lv vgcreate -s 256k vgcopying /dev/mapper/slow4 /dev/mapper/slow5 $d2
+        obstacle 5 $d1 delay $((2048 + 1000)) 8
+        lv lvcreate -y -Wn -Zn -n mirror --type mirror -m 1 -R 64k -L 1M vgcopying \
+          /dev/mapper/slow4 /dev/mapper/slow5 $d2
+        settled vgcopying-mirror
         record
-        images="disk0.img=/dev/mapper/slow4 disk1.img=/dev/mapper/slow5"
-        keep $d0 $d2
-        keep $d1 $d3
+        images="disk0.img=$d2 disk1.img=/dev/mapper/slow4 disk2.img=/dev/mapper/slow5"
+        keep $d0 $d3
+        keep $d1 $d4
         free 5 $d1
         """,
     ),
     LVMCase(
-        "raid1-degraded", "vgdegraded", "raid1 and mirrors with a leg that failed: written to while a disk was gone",
-        (Disk(10), Disk(10), Disk(10)),
+        "degraded", "vgdegraded", "raid1 that was written to while one leg failed",
+        (Disk(8), Disk(8)),
         """
-        slow 6 $d2
-        lv vgcreate -s 256k vgdegraded $d0 $d1 /dev/mapper/slow6
+        slow 6 $d1
+        lv vgcreate -s 256k vgdegraded $d0 /dev/mapper/slow6
         lv lvcreate -y -Wn -n raid --type raid1 -m 1 -R 64k -L 1M vgdegraded /dev/mapper/slow6 $d0
-        lv lvcreate -y -Wn -n mirror --type mirror -m 1 -R 64k -L 1M vgdegraded /dev/mapper/slow6 $d0 $d1
-        put /dev/vgdegraded/raid 0 2000; put /dev/vgdegraded/mirror 0 2000
-        insync vgdegraded-raid; insync vgdegraded-mirror
-        obstacle 6 $d2 error 2048 16000
-        put /dev/vgdegraded/raid 100 300; put /dev/vgdegraded/mirror 100 300
+        put /dev/vgdegraded/raid 0 2000
+        insync vgdegraded-raid
+        obstacle 6 $d1 error 2048 8000
+        put /dev/vgdegraded/raid 100 300
         record
-        images="disk0.img=$d0 disk1.img=$d1 disk2.img=/dev/mapper/slow6"
-        free 6 $d2
+        images="disk0.img=$d0 disk1.img=/dev/mapper/slow6"
         """,
     ),
     LVMCase(
