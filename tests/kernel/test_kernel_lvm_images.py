@@ -25,9 +25,7 @@ def made(cases: list[LVMCase], folder: Path) -> list[LVMFixture]:
     kernel = need_kernelvm().kernel_version
     facts = run_lvm_cases(cases, folder, timeout_s=900)
     return [
-        LVMFixture(
-            case.name, case.group, case.purpose, kernel, tuple(case_images(case, folder)), facts[case.name]
-        )
+        LVMFixture(case.name, case.group, case.purpose, kernel, tuple(case_images(case, folder)), facts[case.name])
         for case in cases
     ]
 
@@ -51,10 +49,10 @@ def test_exported_volumes_with_file_systems_are_sound(tmp_path: Path) -> None:
     cases = [case for case in LVM_CASES if case.name in FILE_SYSTEMS]
     for fixture in made(cases, tmp_path):
         checker, *options = FILE_SYSTEMS[fixture.name]
-        for row in fixture.facts.lvs:
+        for row in (row for row in fixture.facts.lvs if row["origin"]):
             exported = tmp_path / f"{fixture.name}-{row['lv_name']}"
             images = ",".join(map(str, fixture.images))
-            dmsnap.export(f"lvm:{fixture.group}/{row['lv_name']}@{images}", exported)
+            dmsnap.export(f"lvm:{fixture.group}/{row['lv_name']}@{images}", None, exported)
             digest = hashlib.sha256(exported.read_bytes()).hexdigest()
             assert digest == fixture.facts.sha256[f"{fixture.group}-{row['lv_name']}"]
             checked = subprocess.run(

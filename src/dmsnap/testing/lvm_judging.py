@@ -34,7 +34,9 @@ _WRITTEN_WHEN_STOPPED = re.compile(r"_(rmeta_\d+|mlog)$")
 
 _KNOWN = {
     # Recorded before the activation that begins the merge; ours is what comes of it.
-    "merge-deferred": ("* origin: data_percent *", "table vgdeferred-*", "content vgdeferred-origin:*", "content vgdeferred-snap:*"),
+    "merge-deferred": (
+        "lvs origin: data_percent *", "table vgdeferred-*", "content vgdeferred-origin:*", "content vgdeferred-snap:*",
+    ),
     # That the merge failed, and on which sector, is not written anywhere.
     "merge-failed": ("* data_percent *", "content vgmergefail-origin-real:*"),
 }  # fmt: skip
@@ -73,7 +75,9 @@ def list_differences(fixture: LVMFixture) -> list[str]:
         *_differences(
             "pvs",
             sorted((row._asdict() for row in ours.physical_volumes), key=_uuid),
-            sorted(({**row, "pv_name": nodes.get(row["pv_name"], row["pv_name"])} for row in facts.pvs_inactive), key=_uuid),
+            sorted(
+                ({**row, "pv_name": nodes.get(row["pv_name"], row["pv_name"])} for row in facts.pvs_inactive), key=_uuid
+            ),
         ),
     ]
 

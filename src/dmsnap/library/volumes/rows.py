@@ -150,12 +150,12 @@ def volume_rows(found: Group, percent: Mapping[str, str], *, hidden: bool) -> It
 
 
 def is_visible(volume: LogicalVolume, related: Relations, group: VolumeGroup) -> bool:
-    """Whether ``lvs`` shows a volume without ``-a``: of a snapshot that depends on its origin."""
+    """Whether ``lvs`` shows a volume without ``-a``: a snapshot unless it is merging, or is a sparse volume."""
     snapshot = related.origins.get(volume.name)
     if snapshot is None:
         return "VISIBLE" in volume.status
     origin = group.logical_volumes.get(snapshot.origin)
-    return not snapshot.merging and (origin is None or "VISIBLE" in origin.status)
+    return not snapshot.merging or (origin is not None and "VISIBLE" not in origin.status)
 
 
 def group_row(found: Group) -> GroupRow:
@@ -234,7 +234,7 @@ def _row(
     extent = group.extent_size_sectors * SECTOR_BYTES
     snapshot = related.origins.get(volume.name)
     chunk = segment.fields.get("chunk_size", 0) if snapshot is None else snapshot.chunk_size_sectors
-    origin = "" if snapshot is None else snapshot.origin
+    origin = "" if snapshot is None else _shown(snapshot.origin, group)
     fullness = percent.get(related.merging_into.get(volume.name, volume.name), "")
     return VolumeRow(
         vg_name=group.name,
@@ -254,6 +254,12 @@ def _row(
         devices=",".join(_place(area, images) for area in segment.areas),
         lv_tags=",".join(sorted(volume.tags)),
     )
+
+
+def _shown(origin: str, group: VolumeGroup) -> str:
+    """An origin's name: LVM hides that of a sparse volume."""
+    volume = group.logical_volumes.get(origin)
+    return origin if volume is None or "VISIBLE" in volume.status else f"[{origin}]"
 
 
 def _place(area: Area, images: Mapping[str, str]) -> str:
