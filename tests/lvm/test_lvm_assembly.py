@@ -218,7 +218,9 @@ def test_volumes_asked_for_from_the_lowest_up_do_not_pile_up_either() -> None:
 
 
 @pytest.mark.timeout(10)
-@pytest.mark.parametrize("lowest", [lv("v14", linear(area("pv0"), 1)), lv("v14", Segment(0, 1, "thin"))], ids=str)
+@pytest.mark.parametrize(
+    "lowest", [lv("v14", linear(area("pv0"), 1)), lv("v14", Segment(0, 1, "thin"))], ids=["sound", "refused"]
+)
 def test_many_ways_to_one_volume_do_not_multiply(lowest: object) -> None:
     def twice(number: int) -> Segment:
         legs = (below(f"v{number + 1}"),) * 20
