@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import pytest
 
 from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.wrap.fault import FaultDevice, fail_range
+from dmsnap.block.wrap.stats import StatsDevice
 from dmsnap.lvm.finding import Finding, FindingKind
 from dmsnap.lvm.groups import Group, find_groups
 from dmsnap.testing.lvm_builder import (
@@ -18,6 +20,7 @@ from dmsnap.testing.lvm_builder import (
     build_pv,
     group_text,
     seal_area,
+    seal_label,
     uuid_of,
 )
 from dmsnap.testing.partition_builder import build_gpt, build_mbr, put
@@ -301,3 +304,18 @@ def test_a_group_that_was_removed_does_not_come_back() -> None:
     groups, findings = find_groups([image(left)])
     assert not groups
     assert kinds(findings) == [FindingKind.DAMAGED_METADATA]
+
+
+def test_a_label_that_names_many_endless_areas_costs_little() -> None:
+    places = [(4096 + 512 * index, 1 << 60) for index in range(20)]
+    label = build_pv(areas=[(place[0], 1024) for place in places], size_bytes=65536, used=True)
+    for index, place in enumerate(places):
+        struct.pack_into("<QQ", label, 512 + 104 + 16 * index, *place)
+    seal_label(label)
+    device = MemoryDevice(1 << 61)
+    device.write_at(0, label[:4096])
+    counted = StatsDevice(device)
+    groups, findings = find_groups([counted])
+    assert not groups
+    assert len(findings) == 4
+    assert counted.reads.bytes < 1 << 30

@@ -18,6 +18,8 @@ from dmsnap.lvm.physical import PhysicalVolumeImage, find_physical_volumes
 __all__ = ["Group", "find_groups"]
 
 MISSING = "MISSING"
+MOST_AREAS = 4
+"""How many metadata areas of a volume are read: LVM makes two at most, and a hostile label could name many."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,18 @@ class _Texts:
     """Understands each text once, however many volumes hold it."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[VolumeGroup, tuple[Finding, ...]] | DmsnapError] = {}
+        self._known: list[tuple[bytes | bytearray, tuple[VolumeGroup, tuple[Finding, ...]] | DmsnapError]] = []
 
-    def copy(self, text: bytes, volume: PhysicalVolumeImage, *, crc_is_good: bool) -> _Copy:
+    def copy(self, text: bytes | bytearray, volume: PhysicalVolumeImage, *, crc_is_good: bool) -> _Copy:
         """Raises the `DmsnapError` of whoever cannot understand it."""
-        known = self._known.get(text)
+        # Compared and not hashed: there are few, most are equal, and a hash would read every byte of a long one.
+        known = next((outcome for other, outcome in self._known if other == text), None)
         if known is None:
             try:
                 known = group_of(text)
             except DmsnapError as error:
                 known = error
-            self._known[text] = known
+            self._known.append((text, known))
         if isinstance(known, DmsnapError):
             raise known
         return _Copy(*known, volume, crc_is_good)
@@ -112,7 +115,7 @@ def _committed(
 ) -> tuple[list[_Copy], list[MetadataArea]]:
     """What the areas of a volume say that counts, and those areas whose text is damaged."""
     copies, damaged = [], []
-    for place in dict.fromkeys(volume.label.metadata_areas):
+    for place in list(dict.fromkeys(volume.label.metadata_areas))[:MOST_AREAS]:
         area: MetadataArea | None = None
         try:
             area = read_metadata_area(volume.device, place)
@@ -200,7 +203,7 @@ def _other_ages(newest: _Copy, copies: list[_Copy]) -> list[Finding]:
 
 
 def _missing(group: VolumeGroup, physical: PhysicalVolume, image: PhysicalVolumeImage | None) -> Finding:
-    last = f" (last seen as {physical.device})" if physical.device else ""
+    last = f" (last seen as {ascii(physical.device)[1:-1]})" if physical.device else ""
     if image is None:
         message = f"{group.name}: physical volume {physical.name}, {physical.uuid}{last}, is in none of the images"
     else:
