@@ -155,7 +155,7 @@ class _Parser:
         if end is None:
             return None
         run = read_run(self._text, start, end)
-        if run is None or any(map(run.has, section)):
+        if run is None or any(isinstance(value, Section) or run.has(key) for key, value in section.items()):
             self._irregular_until = end  # trying again in there could take quadratic time
             return None
         section.run = run
