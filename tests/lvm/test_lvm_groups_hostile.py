@@ -78,5 +78,6 @@ def test_a_disk_cut_anywhere_is_never_an_error() -> None:
 
 def test_what_the_metadata_says_of_a_path_cannot_write_to_a_terminal() -> None:
     text = group_text(pvs=[PvText("pv0", 7), PvText("pv1", 7)]).replace(b"/dev/pv1", b"\x1b[2J\n/dev/pv1")
+    text = text.replace(b"pv1000-0000", b"pv1000-0\n\x1b0")
     (group,), _ = find_groups([MemoryDevice(build_pv(text))])
     assert group.findings[0].message.isprintable()

@@ -203,9 +203,11 @@ def _other_ages(newest: _Copy, copies: list[_Copy]) -> list[Finding]:
 
 
 def _missing(group: VolumeGroup, physical: PhysicalVolume, image: PhysicalVolumeImage | None) -> Finding:
-    last = f" (last seen as {ascii(physical.device)[1:-1]})" if physical.device else ""
+    last = f" (last seen as {_plain(physical.device)})" if physical.device else ""
     if image is None:
-        message = f"{group.name}: physical volume {physical.name}, {physical.uuid}{last}, is in none of the images"
+        message = (
+            f"{group.name}: physical volume {physical.name}, {_plain(physical.uuid)}{last}, is in none of the images"
+        )
     else:
         message = (
             f"{group.name}: physical volume {physical.name}, {image.image}, was missing when the metadata was written: "
@@ -227,3 +229,8 @@ def _short(group: VolumeGroup, physical: PhysicalVolume, image: PhysicalVolumeIm
         return []
     message = f"{group.name}: {image.image} has {has} bytes, and the extents of {physical.name} need {need}"
     return [Finding(FindingKind.SHORT_VOLUME, message, group=group.name, volume=physical.name, device=image.image)]
+
+
+def _plain(text: str) -> str:
+    """Text of the metadata that may hold anything, for a message: nothing in it moves a cursor."""
+    return ascii(text)[1:-1]
