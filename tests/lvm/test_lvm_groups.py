@@ -174,6 +174,14 @@ def test_a_volume_the_group_went_on_without_is_not_used() -> None:
     assert "stale" in group.findings[1].message
 
 
+def test_a_volume_that_says_it_belongs_to_another_group_is_not_used() -> None:
+    stale, moved = group_text("stale", pvs=PVS), group_text("new", pvs=[PvText("pvX", 7, uuid_name="pv1")])
+    groups, _ = find_groups([image(build_pv(stale)), image(build_pv(moved, name="pv1"))])
+    assert [(group.group.name, list(group.devices)) for group in groups] == [("new", ["pvX"]), ("stale", ["pv0"])]
+    assert kinds(groups[1].findings) == [FindingKind.MISSING_VOLUME]
+    assert "belongs to new" in groups[1].findings[0].message
+
+
 def test_of_two_images_of_one_volume_the_first_counts() -> None:
     groups, findings = find_groups([image(build_pv(group_text(seqno=n)), f"disk{n}") for n in (3, 4)])
     assert groups[0].group.seqno == 3

@@ -29,8 +29,8 @@ class Group:
     Attributes:
         group: What the newest metadata says.
         devices: Of the physical volumes that are there, by the names that the metadata uses ("pv0").
-        missing: Physical volumes that are not there, and those that the group went on without: what they hold may be
-            stale, and LVM does not use it either.
+        missing: Physical volumes that are not there, those that belong to another group by now, and those that the
+            group went on without: what they hold may be stale, and LVM does not use it either.
         findings: What is odd about the group.
         images: Where ``devices`` come from, by the same names.
     """
@@ -103,7 +103,8 @@ def find_groups(devices: Sequence[BlockDevice]) -> tuple[list[Group], list[Findi
     for copy in copies:
         of_groups.setdefault(copy.group.uuid, []).append(copy)
     present = {volume.uuid: volume for volume in volumes}
-    groups = [_group(same, present) for same in of_groups.values()]
+    owners = {copy.volume.uuid: copy.group for copy in copies if copy.crc_is_good}
+    groups = [_group(same, present, owners) for same in of_groups.values()]
     return sorted(groups, key=lambda group: group.group.name), findings
 
 
@@ -155,8 +156,8 @@ def _older(volume: PhysicalVolumeImage, areas: list[MetadataArea], texts: _Texts
 # -- one group --------------------------------------------------------------------------------------------------------
 
 
-def _group(copies: list[_Copy], present: Mapping[str, PhysicalVolumeImage]) -> Group:
-    """A group from all that is said of it."""
+def _group(copies: list[_Copy], present: Mapping[str, PhysicalVolumeImage], owners: Mapping[str, VolumeGroup]) -> Group:
+    """A group from all that is said of it; of the volumes that are present, some say themselves whose they are."""
     newest = max(copies, key=lambda copy: (copy.group.seqno, copy.crc_is_good))  # the first of several
     group = newest.group
     findings = [replace(finding, group=finding.group or group.name) for finding in newest.findings]
@@ -165,11 +166,11 @@ def _group(copies: list[_Copy], present: Mapping[str, PhysicalVolumeImage]) -> G
     findings += _other_ages(newest, copies)
     missing, images = [], {}
     for name, physical in group.physical_volumes.items():
-        image = present.get(physical.uuid)
+        image, owner = present.get(physical.uuid), owners.get(physical.uuid, group)
         flagged = MISSING in physical.flags or MISSING in physical.status
-        if image is None or flagged:
+        if image is None or flagged or owner.uuid != group.uuid:
             missing.append(physical)
-            findings.append(_missing(group, physical, image))
+            findings.append(_missing(group, physical, image, owner))
         else:
             images[name] = image
             findings += _short(group, physical, image)
@@ -202,11 +203,18 @@ def _other_ages(newest: _Copy, copies: list[_Copy]) -> list[Finding]:
     return list(findings.values())
 
 
-def _missing(group: VolumeGroup, physical: PhysicalVolume, image: PhysicalVolumeImage | None) -> Finding:
+def _missing(
+    group: VolumeGroup, physical: PhysicalVolume, image: PhysicalVolumeImage | None, owner: VolumeGroup
+) -> Finding:
     last = f" (last seen as {_plain(physical.device)})" if physical.device else ""
     if image is None:
         message = (
             f"{group.name}: physical volume {physical.name}, {_plain(physical.uuid)}{last}, is in none of the images"
+        )
+    elif owner.uuid != group.uuid:
+        message = (
+            f"{group.name}: physical volume {physical.name}, {image.image}, says itself that it belongs to "
+            f"{owner.name}, and is not used"
         )
     else:
         message = (
