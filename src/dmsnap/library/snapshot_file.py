@@ -85,14 +85,19 @@ class WritableSnapshotFile(FileFace, WritableSnapshot):
 
 @overload
 def open_snapshot(
-    cow: Source, origin: Source, mode: Literal["r"] = "r", *, prefetch: str | int = "auto", trace: Trace | None = None
+    cow: Source,
+    origin: Source | None = None,
+    mode: Literal["r"] = "r",
+    *,
+    prefetch: str | int = "auto",
+    trace: Trace | None = None,
 ) -> SnapshotFile: ...
 
 
 @overload
 def open_snapshot(
     cow: Source,
-    origin: Source,
+    origin: Source | None,
     mode: Literal["r+"],
     *,
     prefetch: str | int = "auto",
@@ -105,7 +110,7 @@ def open_snapshot(
 
 def open_snapshot(
     cow: Source,
-    origin: Source,
+    origin: Source | None = None,
     mode: Literal["r", "r+"] = "r",
     *,
     prefetch: str | int = "auto",
@@ -122,9 +127,10 @@ def open_snapshot(
     seen as it is.
 
     Args:
-        cow: The COW store.
-        origin: The device that the snapshot was taken of. It must not change as long as the snapshot is wanted: who
-            writes to it first copies out what is there, which a kernel or an `OriginDevice` does.
+        cow: The COW store, or the snapshot's address in images with LVM2 volumes, ``lvm:VG/LV@IMAGE[,IMAGE…]``.
+        origin: The device that the snapshot was taken of; a snapshot in LVM2 knows its own. It must not change as long
+            as the snapshot is wanted: who writes to it first copies out what is there, which a kernel or an
+            `OriginDevice` does.
         mode: ``"r"``, or ``"r+"`` to write.
         prefetch: How the store's areas are read: ``"auto"``, ``"kernel"`` (12 ahead) or a fixed depth.
         trace: Records the loading of the store: what was read ahead, hit and waited for when.

@@ -27,6 +27,8 @@ class FindingKind(enum.StrEnum):
     """A physical volume is there more than once; the first counts."""
     SHORT_VOLUME = "short-volume"
     """A physical volume is shorter than its extents need."""
+    BAD_STORE = "bad-store"
+    """The store of a snapshot cannot be read."""
     BAD_VOLUME = "bad-volume"
     """A logical volume that contradicts itself or others: overlap, gap, loop, out of bounds, unknown names."""
 

@@ -33,8 +33,8 @@ class LVMCase:
         group: Of the volume group; no other case that boots with this one has it.
         purpose: What it is for, in a line.
         disks: In the script ``$d0``, ``$d1`` … are their nodes.
-        script: Makes the group, with the functions of ``lvm_functions.sh``; at the end the group is active. What it
-            does behind the line ``record`` happens after that was recorded.
+        script: Makes the group, with the functions of ``lvm_functions.sh``, and calls ``record`` while it is active.
+            ``$images`` says which node is which of the disks that are kept; a script may change it.
         keep: Whether it packs well enough to be a fixture.
     """
 

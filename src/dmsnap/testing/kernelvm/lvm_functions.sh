@@ -11,6 +11,9 @@ settings='devices { dir="/dev" scan="/dev" use_devicesfile=0 obtain_device_list_
   global { thin_check_executable="" cache_check_executable="" use_lvmpolld=0 }
   backup { backup=0 archive=0 }'
 
+# hide NODE: LVM does not see a disk any more
+hide() { settings=$(echo "$settings" | sed "s,filter=\\[,& \"r|^$1\$|\"\\,,"); }
+
 # lv VERB...: LVM without its talk, unless it fails
 lv() {
   verb=$1
@@ -21,17 +24,19 @@ lv() {
 # disk NUMBER: the kernel's own name of a disk, which LVM reports
 disk() { readlink -f "/dev/disk$1"; }
 
-# put DEVICE SECTOR SECTORS [BLOCK_SECTORS]: writes sectors that say what they are, directly
+# put DEVICE SECTOR SECTORS [BLOCK_SECTORS]: writes sectors that say what they are, different at each call, directly
+puts=0
 put() {
-  /sbin/python3 - "$1" "$2" "$3" "${4:-$3}" <<'PYTHON' || echo "failed put $*"
+  puts=$((puts + 1))
+  /sbin/python3 - "$1" "$2" "$3" "${4:-$3}" "$puts" <<'PYTHON' || echo "failed put $*"
 import mmap, os, sys
-device, sector, sectors, block = sys.argv[1], *map(int, sys.argv[2:])
+device, sector, sectors, block, number_of_put = sys.argv[1], *map(int, sys.argv[2:])
 handle = os.open(device, os.O_RDWR | os.O_DIRECT)
 for start in range(sector, sector + sectors, block):
     stop = min(start + block, sector + sectors)
     buffer = mmap.mmap(-1, (stop - start) * 512)
     for number in range(start, stop):
-        buffer.write(f"{device} {number} ".encode().ljust(512, b"."))
+        buffer.write(f"{number} of {device}, write {number_of_put} ".encode().ljust(512, b"."))
     os.pwrite(handle, buffer, start * 512)
 PYTHON
 }
@@ -91,4 +96,48 @@ insync() {
     sleep 0.1
   done
   echo "failed insync $1"
+}
+
+# slow NAME DISK: makes /dev/mapper/slowNAME, a path to a disk that can be given obstacles
+slow() {
+  hide "$2"
+  size=$(blockdev --getsz "$2")
+  dmsetup create "slow$1" --table "0 $size linear $2 0" || echo "failed slow $1"
+}
+
+# obstacle NAME DISK KIND SECTOR SECTORS: from now on writing there takes almost for ever (delay), or fails (error)
+obstacle() {
+  size=$(blockdev --getsz "$2")
+  case $3 in
+    delay) target="$4 $5 delay $2 $4 0 $2 $4 1000000" ;;
+    error) target="$4 $5 error" ;;
+  esac
+  rest=$(($4 + $5))
+  printf '0 %s linear %s 0\n%s\n%s %s linear %s %s\n' "$4" "$2" "$target" "$rest" $((size - rest)) "$2" "$rest" |
+    dmsetup reload "slow$1" && dmsetup suspend --nolockfs "slow$1" && dmsetup resume "slow$1" || echo "failed obstacle $1"
+}
+
+# free NAME DISK: takes the obstacle away; what was delayed is written
+free() {
+  size=$(blockdev --getsz "$2")
+  dmsetup reload "slow$1" --table "0 $size linear $2 0" && dmsetup suspend --nolockfs "slow$1" &&
+    dmsetup resume "slow$1" || echo "failed free $1"
+}
+
+# keep FROM TO: copies a disk as it is now
+keep() {
+  hide "$2"
+  /sbin/dd if="$1" of="$2" bs=1M iflag=direct oflag=direct status=none || echo "failed keep $1 $2"
+}
+
+# settled DEVICE: waits until the kernel says the same of a device for a while: what it does has met an obstacle
+settled() {
+  same=0 polls=0 before=
+  while [ "$same" -lt 15 ] && polls=$((polls + 1)) && [ "$polls" -lt 600 ]; do
+    now=$(dmsetup status "$1")
+    if [ "$now" = "$before" ]; then same=$((same + 1)); else same=0; fi
+    before=$now
+    sleep 0.1
+  done
+  [ "$same" -ge 15 ] || echo "failed settled $1"
 }

@@ -46,9 +46,10 @@ def run_lvm_cases(cases: Sequence[LVMCase], folder: Path, *, timeout_s: float = 
                 write_table(path, disk.partitions)
             script.append(f"d{number}=$(disk {len(disks)})")
             disks.append(path)
-        images = " ".join(f"{_image(number)}=$d{number}" for number in range(len(case.disks)))
-        script += [f"group={case.group}", case.script, "stop"]
-        script += [f"section '{case.group} images'", f"echo {images}", f"section '{case.group} rest'"]
+        nodes = [f"$d{number}" for number, disk in enumerate(case.disks) if disk.kept]
+        images = " ".join(f"disk{number}.img={node}" for number, node in enumerate(nodes))
+        script += [f"group={case.group}", f'images="{images}"', case.script, "stop"]
+        script += [f"section '{case.group} images'", "echo $images", f"section '{case.group} rest'"]
     result = KernelVM(disks, timeout_s=timeout_s).run("\n".join(script))
     lines = result.stdout.splitlines()
     if failed := [number for number, line in enumerate(lines) if line.startswith("failed ")]:
@@ -71,10 +72,6 @@ def in_boots(cases: Iterable[LVMCase]) -> Iterator[list[LVMCase]]:
         boot.append(case)
     if boot:
         yield boot
-
-
-def _image(number: int) -> str:
-    return f"disk{number}.img"
 
 
 def _facts(group: str, sections: dict[str, list[str]]) -> LVMFacts:

@@ -1,0 +1,87 @@
+"""Listings and exports of groups that real LVM made equal what LVM and the kernel said of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+import dmsnap
+from dmsnap.library.volumes.listing import VolumeListing
+from dmsnap.lvm.tables import dm_name
+from dmsnap.testing.lvm_fixtures import LVMFixture, load_lvm_fixture, lvm_fixture_names
+
+OF_A_KERNEL = ("data_percent",)
+"""Fields that lvs leaves empty of a volume that is not active, and dmsnap reads from the store."""
+
+
+@pytest.fixture(params=lvm_fixture_names())
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> LVMFixture:
+    """Each recorded group in turn."""
+    return load_lvm_fixture(request.param, tmp_path)
+
+
+def listed(case: LVMFixture) -> VolumeListing:
+    """The listing of a case, hidden volumes too."""
+    return dmsnap.list_volumes(case.images, hidden=True)
+
+
+def in_images(case: LVMFixture, devices: str) -> str:
+    """Devices as lvs names them, with the images and partitions in place of the nodes that they were."""
+    for node, image in case.facts.images.items():
+        path = case.images[0].parent / image
+        devices = re.sub(rf"{node}(\d+)\(", rf"{path}, partition \1(", devices).replace(f"{node}(", f"{path}(")
+    return devices
+
+
+def test_a_sound_group_has_no_findings(case: LVMFixture) -> None:
+    assert listed(case).findings == ()
+
+
+def test_volumes_are_what_lvs_says_while_they_are_inactive(case: LVMFixture) -> None:
+    (group,) = listed(case).groups
+    ours = {row.lv_name: row._asdict() for row in group.volumes}
+    theirs = {row["lv_name"]: row for row in case.facts.lvs_inactive}
+    assert list(ours) == list(theirs)
+    shared = [name for name in next(iter(ours.values())) if name in case.facts.lvs_inactive[0]]
+    assert {"lv_uuid", "lv_attr", "lv_size", "origin", "lv_tags"} <= set(shared)
+    for name, row in ours.items():
+        told = [field for field in shared if field not in OF_A_KERNEL]
+        assert {field: row[field] for field in told} == {field: theirs[name][field] for field in told}
+
+
+def test_segments_are_what_lvs_says(case: LVMFixture) -> None:
+    (group,) = listed(case).groups
+    theirs = case.facts.segments_inactive
+    shared = [name for name in group.volumes[0]._fields if name in theirs[0] and name != "devices"]
+    assert {"segtype", "stripes", "stripe_size", "region_size", "chunk_size", "seg_start", "seg_size"} <= set(shared)
+    ours = [{field: row._asdict()[field] for field in shared} for row in group.volumes]
+    assert ours == [{field: row[field] for field in shared} for row in theirs]
+    assert [row.devices for row in group.volumes] == [in_images(case, row["devices"]) for row in theirs]
+
+
+def test_usage_is_what_lvs_says_while_they_are_active(case: LVMFixture) -> None:
+    (group,) = listed(case).groups
+    theirs = {row["lv_name"]: row["data_percent"] for row in case.facts.lvs}
+    assert {row.lv_name: row.data_percent for row in group.volumes} == theirs
+
+
+def test_groups_and_physical_volumes_are_what_vgs_and_pvs_say(case: LVMFixture) -> None:
+    (group,) = listed(case).groups
+    assert [group.group._asdict()] == [{name: row[name] for name in group.group._fields} for row in case.facts.vgs]
+    theirs = {row["pv_uuid"]: row for row in case.facts.pvs}
+    for row in group.physical_volumes:
+        fields = [name for name in row._fields if name != "pv_name"]
+        assert {name: row._asdict()[name] for name in fields} == {name: theirs[row.pv_uuid][name] for name in fields}
+
+
+def test_every_volume_is_exported_as_its_device_was(case: LVMFixture, tmp_path: Path) -> None:
+    images = ",".join(map(str, case.images))
+    visible = [row["lv_name"] for row in case.facts.lvs if not row["lv_name"].startswith("[")]
+    assert visible
+    for name in visible:
+        out = tmp_path / "out.img"
+        dmsnap.export(f"lvm:{case.group}/{name}@{images}", None, out, overwrite=True)
+        assert hashlib.sha256(out.read_bytes()).hexdigest() == case.facts.sha256[dm_name(case.group, name)], name
