@@ -25,6 +25,7 @@ TARGETS = {
     "text": "texts",
     "nbd": "nbd",
     "lvm_image": "volumes",
+    "lvm_text": "lvm-texts",
 }
 """The targets, and what their inputs are; see `seeds`."""
 

@@ -17,10 +17,9 @@ TEXTS = ("9472/32768 48", "0/0 0", "1/2", "Invalid", "Merge failed", "1.5G", "20
 
 
 def write_seeds(folder: Path, kind: str) -> None:
-    """Writes the first inputs of a target into ``folder``; ``kind`` is "stores", "texts", "nbd" or "volumes"."""
+    """Writes the first inputs of a target into ``folder``; ``kind`` is one of `KINDS`."""
     folder.mkdir(parents=True, exist_ok=True)
-    seeds = {"stores": store_seeds, "texts": text_seeds, "nbd": nbd_seeds, "volumes": volume_seeds}[kind]
-    for name, content in seeds().items():
+    for name, content in KINDS[kind]().items():
         (folder / name).write_bytes(content)
 
 
@@ -93,3 +92,51 @@ def volume_seeds() -> dict[str, bytes]:
         "in-mbr": bytes(mbr),
         "in-gpt": bytes(gpt),
     }
+
+
+def lvm_text_seeds() -> dict[str, bytes]:
+    """Metadata of small groups: one for each kind of segment, and one of them all."""
+
+    def volume(name: str, *segments: str) -> str:
+        body = "".join(f"segment{number} {{\n{segment}\n}}\n" for number, segment in enumerate(segments, 1))
+        return f'{name} {{\nid = "i"\nstatus = ["READ", "VISIBLE"]\nsegment_count = {len(segments)}\n{body}}}\n'
+
+    def segment(kind: str, fields: str, start: int = 0, count: int = 4) -> str:
+        return f'start_extent = {start}\nextent_count = {count}\ntype = "{kind}"\n{fields}'
+
+    def linear(place: str, start: int = 0) -> str:
+        return segment("striped", f"stripe_count = 1\nstripes = [\n{place}\n]", start)
+
+    pairs = 'device_count = 2\nraids = ["m", "a", "n", "b"]'
+    volumes = {
+        "linear": volume("a", linear('"pv0", 0'), linear('"pv0", 8', 4)) + volume("b", linear('"pv0", 4')),
+        "striped": volume(
+            "s", segment("striped", 'stripe_count = 2\nstripe_size = 8\nstripes = ["pv1", 0, "pv0", 12]')
+        ),
+        "mirror": volume(
+            "x", segment("mirror", 'mirror_count = 2\nmirror_log = "l"\nmirrors = ["pv0", 14, "pv1", 14]')
+        ),
+        "log": volume("l", linear('"pv1", 18')),
+        "raid": volume("r", segment("raid1", pairs))
+        + volume("m", linear('"pv1", 2'))
+        + volume("n", linear('"pv1", 6')),
+        "snapshot": volume("snapshot0", segment("snapshot", 'chunk_size = 8\norigin = "s"\ncow_store = "l"')),
+        "thin": volume("t", segment("thin", 'thin_pool = "a"'), segment("zero", "tags = []", 4)),
+    }
+    volumes["all"] = "".join(volumes.values())
+    pvs = "".join(f'pv{number} {{ id = "p" pe_start = 8 pe_count = 22 }}\n' for number in range(2))
+    return {
+        name: f'vg {{\nid = "g"\nseqno = 1\nextent_size = 8 # x\nphysical_volumes {{ {pvs} }}\n'
+        f'logical_volumes {{\n{text}}}\n}}\ncontents = "Text Format Volume Group"\nversion = 1\n'.encode()
+        for name, text in volumes.items()
+    }
+
+
+KINDS = {
+    "stores": store_seeds,
+    "texts": text_seeds,
+    "nbd": nbd_seeds,
+    "volumes": volume_seeds,
+    "lvm-texts": lvm_text_seeds,
+}
+"""What makes the first inputs of each kind."""

@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import accumulate, chain, repeat
-from operator import add, eq, floordiv, gt, le, mod
+from operator import add, floordiv, gt, le, mod
 
 from .model import LogicalVolume, PhysicalVolume, Segment
 from .text.striped_run import StripedRun
@@ -43,10 +43,8 @@ class Placement:
         """Who has the intervals from this index on."""
 
     def place_run(self, volume: str, run: StripedRun) -> bool:
-        """Adds the areas of a whole volume if nothing is wrong with it; else adds none and returns False."""
+        """Adds the areas of a volume without gaps if nothing is wrong with it; else adds none and returns False."""
         counts, lengths = run.counts, run.counts
-        if not all(map(eq, run.starts, accumulate(counts, initial=0))):
-            return False
         if len(run.area_names) > len(counts):
             if any(size and self._extent_size % size for size in set(run.stripe_sizes)):
                 return False

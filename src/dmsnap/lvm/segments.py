@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from itertools import accumulate
+from operator import eq
 from typing import overload
 
 from .fields import BadMetadata, names, number, string
@@ -60,19 +61,24 @@ def segment_of(section: Section, physical_volumes: Container[str], where: str) -
 
 
 def segments_of_run(run: StripedRun, physical_volumes: Container[str], where: str) -> Sequence[Segment]:
-    """Returns the segments of a run, without making any if it can be seen that all are sound.
+    """Returns the segments of a run by their extents, without making any if it can be seen that all are sound.
 
     Raises:
         BadMetadata: One of them contradicts itself.
     """
     segments = RegularSegments(run, physical_volumes, where)
     sizes = set(zip(run.stripe_counts, run.stripe_sizes, strict=True))
-    sound = all(run.counts) and all(_is_stripe_size(size, needed=count > 1) for count, size in sizes)
-    return segments if sound else tuple(segments)
+    if (
+        all(run.counts)
+        and all(_is_stripe_size(size, needed=count > 1) for count, size in sizes)
+        and all(map(eq, run.starts, accumulate(run.counts, initial=0)))
+    ):
+        return segments
+    return tuple(sorted(segments, key=lambda segment: segment.start_extent))
 
 
 class RegularSegments(Sequence[Segment]):
-    """The segments of a run, each made when it is asked for; equal to a tuple of them.
+    """The segments of a run without gaps, each made when it is asked for; equal to a tuple of them.
 
     Attributes:
         run: The same as columns.
