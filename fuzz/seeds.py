@@ -17,21 +17,9 @@ TEXTS = ("9472/32768 48", "0/0 0", "1/2", "Invalid", "Merge failed", "1.5G", "20
 
 
 def write_seeds(folder: Path, kind: str) -> None:
-    """Writes the first inputs of a target into ``folder``.
-
-    Args:
-        folder: Made where it is not there.
-        kind: "stores", "texts", "nbd", "volumes" or "lvm-texts".
-    """
+    """Writes the first inputs of a target into ``folder``; ``kind`` is one of `KINDS`."""
     folder.mkdir(parents=True, exist_ok=True)
-    seeds = {
-        "stores": store_seeds,
-        "texts": text_seeds,
-        "nbd": nbd_seeds,
-        "volumes": volume_seeds,
-        "lvm-texts": lvm_text_seeds,
-    }
-    for name, content in seeds[kind]().items():
+    for name, content in KINDS[kind]().items():
         (folder / name).write_bytes(content)
 
 
@@ -142,3 +130,13 @@ def lvm_text_seeds() -> dict[str, bytes]:
         f'logical_volumes {{\n{text}}}\n}}\ncontents = "Text Format Volume Group"\nversion = 1\n'.encode()
         for name, text in volumes.items()
     }
+
+
+KINDS = {
+    "stores": store_seeds,
+    "texts": text_seeds,
+    "nbd": nbd_seeds,
+    "volumes": volume_seeds,
+    "lvm-texts": lvm_text_seeds,
+}
+"""What makes the first inputs of each kind."""

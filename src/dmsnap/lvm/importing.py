@@ -30,7 +30,7 @@ _GROUP_FIELDS = {"id", "seqno", "status", "flags", "extent_size", "tags"}
 _VOLUME_FIELDS = {"id", "status", "flags", "tags", "segment_count"}
 
 
-def group_of(text: bytes, *, in_bulk: bool = True) -> tuple[VolumeGroup, tuple[Finding, ...]]:
+def group_of(text: bytes | bytearray, *, in_bulk: bool = True) -> tuple[VolumeGroup, tuple[Finding, ...]]:
     """Reads metadata.
 
     Args:
