@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
 from dmsnap.block.contract import BlockDevice
-from dmsnap.library.opening import open_origin_and_store
+from dmsnap.library.opening import SameDevice, open_origin_and_store
 from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.other_snapshots import OtherSnapshots
 from dmsnap.library.pace import Pace
@@ -111,6 +111,8 @@ def merge(
         kept = OtherSnapshots(below, store, stack, writable=not dry_run, prefetch=prefetch, trace=trace)
         named = [others] if isinstance(others, str | os.PathLike | BlockDevice) else others
         stores = [store_source(other, volumes, writable=write) for other in named]
+        if volume is not None and any(volume.is_same(volumes.find(other)) for other in named):
+            raise SameDevice(f"{volume.name}: named twice", hint="name the stores of other snapshots")
         if volume is not None:
             stores += siblings(volume, {store.name for store in stores if isinstance(store, BlockDevice)})
         kept.open(stores)

@@ -112,4 +112,4 @@ def _target(volume: LogicalVolume, relations: Relations) -> str:
 
 
 def _zeroes(volume: LogicalVolume) -> bool:
-    return any(segment.fields.get("zero_new_blocks") == 1 for segment in volume.segments)
+    return bool(volume.segments) and volume.segments[0].fields.get("zero_new_blocks") == 1
