@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from ring_pipe import BLOCK, PATIENCE_SECONDS, Medium, Pipe, in_time, interrupt, memory, threads
@@ -275,3 +278,72 @@ def test_an_interrupted_callback_keeps_no_other_from_being_called(pipe: Pipe, mo
     for read in reads:
         read.wait()
     assert set(map(id, heard)) == set(map(id, reads))
+
+
+def test_closing_waits_for_who_is_still_taking_out_what_arrived(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    closing = threading.Thread(target=pipe.reads.close)
+    forget = uring.Ring.forget
+
+    def forget_later(ring: uring.Ring, end: int) -> None:
+        monkeypatch.undo()
+        closing.start()
+        closing.join(0.2)
+        assert closing.is_alive()
+        forget(ring, end)
+
+    reads = pipe.start(2)
+    monkeypatch.setattr(uring.Ring, "forget", forget_later)
+    pipe.arrive(1, length=1000)
+    pipe.arrive(0)
+    reads[0].wait()
+    closing.join(PATIENCE_SECONDS)
+    assert not closing.is_alive()
+    assert all(read.done for read in reads), "closed before the rest of a short read was read"
+
+
+def test_who_asks_to_be_called_while_the_ring_closes_leaves_no_thread_behind(pipe: Pipe) -> None:
+    class Closing(dict):  # type: ignore[type-arg]
+        """The reads in flight, of which the last arrives, and the ring closes, just after somebody asked for it."""
+
+        def __contains__(self, tag: object) -> bool:
+            found = super().__contains__(tag)
+            if found and not closed:
+                closed.append(True)
+                pipe.arrive(0, 1)
+                pipe.reads.close()
+            return found
+
+    closed: list[bool] = []
+    called = threading.Event()
+    reads = pipe.start(2)
+    pipe.reads._in_flight = Closing(pipe.reads._in_flight)
+    reads[0].add_done_callback(lambda _: called.set())
+    assert called.wait(PATIENCE_SECONDS)
+    assert closed
+    assert not threads("pipe-ring")
+
+
+@pytest.mark.parametrize("call", range(12))
+def test_a_leader_interrupted_at_any_call_leaves_the_lead(pipe: Pipe, call: int) -> None:
+    reads = pipe.start(3)
+    pipe.arrive(0)
+    left = [call]
+
+    def interrupt_at(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename in (ring_reads.__file__, uring.__file__):
+            left[0] -= 1
+            if left[0] < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+
+    before = sys.gettrace()
+    sys.settrace(interrupt_at)
+    try:
+        with suppress(KeyboardInterrupt):
+            reads[0].wait()
+    finally:
+        sys.settrace(before)
+    assert pipe.reads._leader is None
+    pipe.arrive(1, 2)
+    for read in reads:
+        in_time(read.wait)

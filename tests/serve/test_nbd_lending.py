@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from raw_nbd import FORMS, RawClient
 
 from dmsnap.block import FileDevice
 from dmsnap.block import cached_file as cached_file_module
+from dmsnap.block.loan import Loan
 from dmsnap.block.nbd.wire import Command, NbdError
-from dmsnap.serve.nbd import Export
+from dmsnap.serve.nbd import Export, reading
 from dmsnap.testing import need
 
 SIZE = 4 << 20
@@ -98,3 +100,48 @@ def test_where_part_of_a_reply_is_gone_already_the_client_is_cut_off_and_others_
         other.send(Command.READ, 0, SIZE)
         assert other.reply(SIZE).error == NbdError.EIO
         assert ask(other, [(0, PAGE)] * 5) == [(0, content[:PAGE])] * 5
+
+
+def test_only_so_much_is_lent_at_once(file, serve, monkeypatch) -> None:
+    device, path = file
+    monkeypatch.setattr(reading, "MOST_BORROWED_BYTES", 64 << 10)
+    lent: list[list[int]] = []
+    lend = FileDevice.lend
+    monkeypatch.setattr(
+        FileDevice, "lend", lambda self, ranges: lent.append([length for _, length in ranges]) or lend(self, ranges)
+    )
+    content = path.read_bytes()
+    with RawClient(serve(Export("", device)), "simple") as client:
+        client.enter()
+        places = [(at, length) for at, length in ((0, 1 << 20), *[(PAGE * n, 5 * PAGE) for n in range(20)])]
+        assert ask(client, places) == [(0, content[at : at + length]) for at, length in places]
+    assert lent == [[1 << 20], *[[5 * PAGE] * 3] * 6, [5 * PAGE] * 2]
+
+
+def test_a_device_that_was_closed_under_the_server_answers_by_errors(file, serve) -> None:
+    device, _ = file
+    with RawClient(serve(Export("", device)), "simple") as client:
+        client.enter()
+        device.close()
+        assert ask(client, [(0, PAGE)] * 8) == [(NbdError.ESHUTDOWN, b"")] * 8
+
+
+def test_a_loan_ends_also_where_its_reply_cannot_be_made(file, serve, monkeypatch) -> None:
+    device, path = file
+    ended: list[Loan] = []
+
+    class TooMuch(list):  # type: ignore[type-arg]
+        def __iter__(self) -> Iterator[memoryview]:
+            raise MemoryError
+
+    def lend(self: FileDevice, ranges: list[tuple[int, int]]) -> Loan:
+        loan = Loan([TooMuch() for _ in ranges], lambda: None)
+        loan.on_end = lambda: ended.append(loan)
+        return loan
+
+    monkeypatch.setattr(FileDevice, "lend", lend)
+    with RawClient(serve(Export("", device)), "simple") as client:
+        client.enter()
+        content = path.read_bytes()
+        assert ask(client, [(0, PAGE)] * 8) == [(0, content[:PAGE])] * 8
+    assert len(ended) == 1

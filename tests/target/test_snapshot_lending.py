@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from pathlib import Path
@@ -140,3 +141,22 @@ def test_a_snapshot_of_what_lends_nothing_lends_nothing(tmp_path: Path) -> None:
     with FileDevice(tmp_path / "cow") as cow, SnapshotDevice(MemoryDevice(parts.origin), open_store(cow)) as snapshot:
         warm(cow)
         assert snapshot.lend([(0, 512)]) is None
+
+
+def test_a_copy_behind_the_end_that_the_mapped_store_had_is_lent_whole_or_not_at_all(tmp_path: Path) -> None:
+    content = bytearray(random.Random(7).randbytes(SIZE))
+    (tmp_path / "origin").write_bytes(content)
+    (tmp_path / "cow").write_bytes(bytes(16 * CHUNK))
+    with FileDevice(tmp_path / "origin") as origin, FileDevice(tmp_path / "cow", writable=True) as cow:
+        create_store(cow, chunk_size_sectors=CHUNK // 512)
+        with WritableSnapshot(origin, PersistentStore(open_store(cow)), refuse_when_full=True) as snapshot:
+            warm(origin, cow)
+            assert lent(snapshot, [(0, SIZE)]) == [content]
+            os.truncate(tmp_path / "cow", 2 * SIZE)
+            for chunk in range(40):
+                data = bytes([chunk]) * CHUNK
+                snapshot.write_at(chunk * CHUNK, data)
+                content[chunk * CHUNK : (chunk + 1) * CHUNK] = data
+            loan = snapshot.lend([(0, SIZE)])
+            assert loan is None or b"".join(loan.views[0]) == content
+            assert lent(snapshot, [(0, SIZE)]) == [content]

@@ -57,3 +57,29 @@ def test_reads_that_are_over_are_forgotten():
         tracker.started(0, 1, read)
         read.finish()
     assert len(tracker._started) <= 64
+
+
+def test_a_read_that_ends_when_it_is_looked_at_may_call_one_who_starts_another():
+    tracker = ChunkTracker()
+
+    class Ending(Completion):
+        def poll(self) -> bool:
+            if not self.done:
+                self.finish()
+            return True
+
+        def wait(self) -> None:
+            self.poll()
+
+    def start_another(_: Completion) -> None:
+        tracker.started(0, 1, Ending())
+
+    def start_many() -> None:
+        for _ in range(200):
+            read = Ending()
+            read.add_done_callback(start_another)
+            tracker.started(0, 1, read)
+
+    Background(start_many).result()
+    tracker.wait_for(0, 1)
+    assert len(tracker._started) <= 64 + 2

@@ -8,7 +8,7 @@ from functools import partial
 
 __all__ = ["COMPLETED", "Completion", "finish_all"]
 
-_transition = threading.Lock()
+_transition = threading.RLock()  # the collector of garbage may end a device, and its reads, anywhere
 
 
 class Completion:

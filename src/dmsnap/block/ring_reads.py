@@ -142,7 +142,9 @@ class RingReads:
                 else:
                     self._sleep()
             finally:
-                self._leave(me)
+                if self._leader == me:  # here and in no function: an interrupt may come with each call
+                    self._leader = None
+                    self._wake()
 
     def look(self) -> None:
         """Takes out what has arrived, unless another thread is about to."""
@@ -154,18 +156,15 @@ class RingReads:
             if self._leads(me):
                 self._take_arrived()
         finally:
-            self._leave(me)
+            if self._leader == me:
+                self._leader = None
+                self._wake()
 
     def _leads(self, me: int) -> bool:
         with self._electing:
             if self._leader is None:
                 self._leader = me
         return self._leader == me
-
-    def _leave(self, me: int) -> None:
-        if self._leader == me:
-            self._leader = None
-            self._wake()
 
     def _sleep(self) -> None:
         """Sleeps until the leader has taken something out, or is none any more."""
@@ -211,13 +210,13 @@ class RingReads:
                     got = max(0, result)
                     read.leave((offset + got, view[got:]))
                     short.append(read)
+                    self._short.add(read)  # before it is in flight no more, for `close`
                     self._takes = self._takes and result not in _REFUSED
             finish_all(full, calls)
             for tag, _, _ in completions:  # now whoever looks for one finds it done, or a rest to do
                 in_flight.pop(tag, None)
             ring.forget(end)
         finally:
-            self._short.update(short)
             calls += [read.settle for read in short]
             _call_all(calls)
         if self._sleepers:
@@ -230,7 +229,7 @@ class RingReads:
         if tag not in self._in_flight:
             return
         with self._electing:
-            if self._watcher is None:
+            if self._watcher is None and tag in self._in_flight:  # otherwise the ring may be closed by now
                 watcher = threading.Thread(target=self._watch, name=f"{self._name}-ring", daemon=True)
                 with suppress(RuntimeError):
                     watcher.start()
@@ -259,13 +258,28 @@ class RingReads:
         for read in list(self._short):
             with suppress(IOFailed):  # for whoever waits for it
                 read.wait()
-        if self._watcher is not None:
+        with self._electing:  # one who is about to have it is through then
+            watcher = self._watcher
+        if watcher is not None:
             self._watched.put(None)
-            if self._watcher is not threading.current_thread():  # a completion's callback may close the device
-                self._watcher.join()
-        ring, self._ring = self._ring, None
-        if ring is not None:
-            ring.close()
+            if watcher is not threading.current_thread():  # a completion's callback may close the device
+                watcher.join()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Closes the ring, once nobody looks at it any more."""
+        me = get_ident()
+        in_callback = self._leader == me
+        try:
+            while not self._leads(me):
+                self._sleep()
+            ring, self._ring = self._ring, None
+            if ring is not None:
+                ring.close()
+        finally:
+            if self._leader == me and not in_callback:
+                self._leader = None
+                self._wake()
 
     def __del__(self) -> None:
         self.close()

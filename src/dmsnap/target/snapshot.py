@@ -222,7 +222,8 @@ class SnapshotDevice(BlockDevice):
     # -- lending ------------------------------------------------------------------------------------------------------
 
     def _lend(self, ranges: Sequence[tuple[int, int]]) -> Loan | None:
-        below, above = self.origin._as_memory(self._size_bytes), self._cow._as_memory(self._cow_bytes)
+        cow_bytes = self._cow_bytes
+        below, above = self.origin._as_memory(self._size_bytes), self._cow._as_memory(cow_bytes)
         if below is None or above is None or not self._valid:
             return None
         lent: list[Sequence[memoryview]] = []
@@ -240,6 +241,8 @@ class SnapshotDevice(BlockDevice):
                 if not copy or at + length > self._cow_bytes:
                     return None
                 lent.append((above[at : at + length],))
+        if self._cow_bytes != cow_bytes:  # it has grown, and some of it may not be in that memory
+            return None
         return Loan(lent, self._lent_in_vain)
 
     def _lent(self, offset: int, end: int, below: memoryview, above: memoryview) -> list[memoryview]:

@@ -36,10 +36,16 @@ class ChunkTracker:
     def started(self, first: int, stop: int, read: Completion) -> None:
         """Says that a read on these chunks was started, which began before. It ends by itself."""
         with self._starting:
-            if len(self._started) >= self._look_at:
-                self._started = [entry for entry in self._started if not entry[2].poll()]
-                self._look_at = max(_LOOK_AT, 2 * len(self._started))
             self._started.append((first, stop, read))
+            if len(self._started) <= self._look_at:
+                return
+            self._look_at *= 2  # others go on meanwhile
+            started = self._started.copy()
+        for entry in started:
+            entry[2].poll()  # without the lock: it may call somebody who starts a read
+        with self._starting:
+            self._started = [entry for entry in self._started if not entry[2].done]
+            self._look_at = max(_LOOK_AT, 2 * len(self._started))
 
     def end(self, number: int) -> None:
         """Says that it is over."""
