@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import pytest
 
 from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.wrap.fault import FaultDevice, fail_range
+from dmsnap.block.wrap.stats import StatsDevice
 from dmsnap.lvm.finding import Finding, FindingKind
 from dmsnap.lvm.groups import Group, find_groups
 from dmsnap.testing.lvm_builder import (
@@ -18,6 +20,7 @@ from dmsnap.testing.lvm_builder import (
     build_pv,
     group_text,
     seal_area,
+    seal_label,
     uuid_of,
 )
 from dmsnap.testing.partition_builder import build_gpt, build_mbr, put
@@ -171,6 +174,14 @@ def test_a_volume_the_group_went_on_without_is_not_used() -> None:
     assert "stale" in group.findings[1].message
 
 
+def test_a_volume_that_says_it_belongs_to_another_group_is_not_used() -> None:
+    stale, moved = group_text("stale", pvs=PVS), group_text("new", pvs=[PvText("pvX", 7, uuid_name="pv1")])
+    groups, _ = find_groups([image(build_pv(stale)), image(build_pv(moved, name="pv1"))])
+    assert [(group.group.name, list(group.devices)) for group in groups] == [("new", ["pvX"]), ("stale", ["pv0"])]
+    assert kinds(groups[1].findings) == [FindingKind.MISSING_VOLUME]
+    assert "belongs to new" in groups[1].findings[0].message
+
+
 def test_of_two_images_of_one_volume_the_first_counts() -> None:
     groups, findings = find_groups([image(build_pv(group_text(seqno=n)), f"disk{n}") for n in (3, 4)])
     assert groups[0].group.seqno == 3
@@ -301,3 +312,18 @@ def test_a_group_that_was_removed_does_not_come_back() -> None:
     groups, findings = find_groups([image(left)])
     assert not groups
     assert kinds(findings) == [FindingKind.DAMAGED_METADATA]
+
+
+def test_a_label_that_names_many_endless_areas_costs_little() -> None:
+    places = [(4096 + 512 * index, 1 << 60) for index in range(20)]
+    label = build_pv(areas=[(place[0], 1024) for place in places], size_bytes=65536, used=True)
+    for index, place in enumerate(places):
+        struct.pack_into("<QQ", label, 512 + 104 + 16 * index, *place)
+    seal_label(label)
+    device = MemoryDevice(1 << 61)
+    device.write_at(0, label[:4096])
+    counted = StatsDevice(device)
+    groups, findings = find_groups([counted])
+    assert not groups
+    assert len(findings) == 4
+    assert counted.reads.bytes < 1 << 30

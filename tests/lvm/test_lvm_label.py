@@ -137,7 +137,7 @@ def test_every_changed_bit_under_the_checksum_is_noticed() -> None:
 def test_any_bytes_under_a_good_checksum_are_a_label_or_refused() -> None:
     chance = random.Random(6)
     read = 0
-    for _ in range(3000):
+    for _ in range(1500):
         image = build_pv()
         for _ in range(chance.randint(1, 6)):
             at = 512 + chance.randrange(8, 200)
@@ -150,4 +150,4 @@ def test_any_bytes_under_a_good_checksum_are_a_label_or_refused() -> None:
             assert error.message.isprintable()  # noqa: PT017 - most raise, some need not
         else:
             read += 1
-    assert 100 < read < 2900
+    assert 100 < read < 1400

@@ -86,8 +86,8 @@ def _others(segment: Segment) -> Iterator[str]:
     yield from (area.name for area in (*segment.areas, *segment.metadata_areas) if area.is_volume)
     for field in REFERENCES:
         value = segment.fields.get(field)
-        # The origin of a thin volume says where it came from, not what it lies on.
-        if isinstance(value, str) and value and not (segment.kind == "thin" and field == "origin"):
+        # The origin of a thin volume says where it came from, not what it lies on; that of a snapshot is for later.
+        if isinstance(value, str) and value and not (segment.kind in ("thin", "snapshot") and field == "origin"):
             yield value
     if segment.snapshot is not None:
         yield segment.snapshot.cow_store

@@ -18,6 +18,8 @@ from dmsnap.lvm.physical import PhysicalVolumeImage, find_physical_volumes
 __all__ = ["Group", "find_groups"]
 
 MISSING = "MISSING"
+MOST_AREAS = 4
+"""How many metadata areas of a volume are read: LVM makes two at most, and a hostile label could name many."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Group:
     Attributes:
         group: What the newest metadata says.
         devices: Of the physical volumes that are there, by the names that the metadata uses ("pv0").
-        missing: Physical volumes that are not there, and those that the group went on without: what they hold may be
-            stale, and LVM does not use it either.
+        missing: Physical volumes that are not there, those that belong to another group by now, and those that the
+            group went on without: what they hold may be stale, and LVM does not use it either.
         findings: What is odd about the group.
         images: Where ``devices`` come from, by the same names.
     """
@@ -54,17 +56,18 @@ class _Texts:
     """Understands each text once, however many volumes hold it."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[VolumeGroup, tuple[Finding, ...]] | DmsnapError] = {}
+        self._known: list[tuple[bytes | bytearray, tuple[VolumeGroup, tuple[Finding, ...]] | DmsnapError]] = []
 
-    def copy(self, text: bytes, volume: PhysicalVolumeImage, *, crc_is_good: bool) -> _Copy:
+    def copy(self, text: bytes | bytearray, volume: PhysicalVolumeImage, *, crc_is_good: bool) -> _Copy:
         """Raises the `DmsnapError` of whoever cannot understand it."""
-        known = self._known.get(text)
+        # Compared and not hashed: there are few, most are equal, and a hash would read every byte of a long one.
+        known = next((outcome for other, outcome in self._known if other == text), None)
         if known is None:
             try:
                 known = group_of(text)
             except DmsnapError as error:
                 known = error
-            self._known[text] = known
+            self._known.append((text, known))
         if isinstance(known, DmsnapError):
             raise known
         return _Copy(*known, volume, crc_is_good)
@@ -100,7 +103,8 @@ def find_groups(devices: Sequence[BlockDevice]) -> tuple[list[Group], list[Findi
     for copy in copies:
         of_groups.setdefault(copy.group.uuid, []).append(copy)
     present = {volume.uuid: volume for volume in volumes}
-    groups = [_group(same, present) for same in of_groups.values()]
+    owners = {copy.volume.uuid: copy.group for copy in copies if copy.crc_is_good}
+    groups = [_group(same, present, owners) for same in of_groups.values()]
     return sorted(groups, key=lambda group: group.group.name), findings
 
 
@@ -112,7 +116,7 @@ def _committed(
 ) -> tuple[list[_Copy], list[MetadataArea]]:
     """What the areas of a volume say that counts, and those areas whose text is damaged."""
     copies, damaged = [], []
-    for place in dict.fromkeys(volume.label.metadata_areas):
+    for place in list(dict.fromkeys(volume.label.metadata_areas))[:MOST_AREAS]:
         area: MetadataArea | None = None
         try:
             area = read_metadata_area(volume.device, place)
@@ -152,8 +156,8 @@ def _older(volume: PhysicalVolumeImage, areas: list[MetadataArea], texts: _Texts
 # -- one group --------------------------------------------------------------------------------------------------------
 
 
-def _group(copies: list[_Copy], present: Mapping[str, PhysicalVolumeImage]) -> Group:
-    """A group from all that is said of it."""
+def _group(copies: list[_Copy], present: Mapping[str, PhysicalVolumeImage], owners: Mapping[str, VolumeGroup]) -> Group:
+    """A group from all that is said of it; of the volumes that are present, some say themselves whose they are."""
     newest = max(copies, key=lambda copy: (copy.group.seqno, copy.crc_is_good))  # the first of several
     group = newest.group
     findings = [replace(finding, group=finding.group or group.name) for finding in newest.findings]
@@ -162,11 +166,11 @@ def _group(copies: list[_Copy], present: Mapping[str, PhysicalVolumeImage]) -> G
     findings += _other_ages(newest, copies)
     missing, images = [], {}
     for name, physical in group.physical_volumes.items():
-        image = present.get(physical.uuid)
+        image, owner = present.get(physical.uuid), owners.get(physical.uuid, group)
         flagged = MISSING in physical.flags or MISSING in physical.status
-        if image is None or flagged:
+        if image is None or flagged or owner.uuid != group.uuid:
             missing.append(physical)
-            findings.append(_missing(group, physical, image))
+            findings.append(_missing(group, physical, image, owner))
         else:
             images[name] = image
             findings += _short(group, physical, image)
@@ -199,10 +203,19 @@ def _other_ages(newest: _Copy, copies: list[_Copy]) -> list[Finding]:
     return list(findings.values())
 
 
-def _missing(group: VolumeGroup, physical: PhysicalVolume, image: PhysicalVolumeImage | None) -> Finding:
-    last = f" (last seen as {physical.device})" if physical.device else ""
+def _missing(
+    group: VolumeGroup, physical: PhysicalVolume, image: PhysicalVolumeImage | None, owner: VolumeGroup
+) -> Finding:
+    last = f" (last seen as {_plain(physical.device)})" if physical.device else ""
     if image is None:
-        message = f"{group.name}: physical volume {physical.name}, {physical.uuid}{last}, is in none of the images"
+        message = (
+            f"{group.name}: physical volume {physical.name}, {_plain(physical.uuid)}{last}, is in none of the images"
+        )
+    elif owner.uuid != group.uuid:
+        message = (
+            f"{group.name}: physical volume {physical.name}, {image.image}, says itself that it belongs to "
+            f"{owner.name}, and is not used"
+        )
     else:
         message = (
             f"{group.name}: physical volume {physical.name}, {image.image}, was missing when the metadata was written: "
@@ -224,3 +237,8 @@ def _short(group: VolumeGroup, physical: PhysicalVolume, image: PhysicalVolumeIm
         return []
     message = f"{group.name}: {image.image} has {has} bytes, and the extents of {physical.name} need {need}"
     return [Finding(FindingKind.SHORT_VOLUME, message, group=group.name, volume=physical.name, device=image.image)]
+
+
+def _plain(text: str) -> str:
+    """Text of the metadata that may hold anything, for a message: nothing in it moves a cursor."""
+    return ascii(text)[1:-1]

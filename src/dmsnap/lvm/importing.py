@@ -26,11 +26,11 @@ SECTOR_BYTES = 512
 
 _NAME = re.compile(r"(?!-|\.\.?\Z)[A-Za-z0-9+_.-]{1,127}\Z")  # lvm(8), VALID NAMES
 _SEGMENT_NAME = re.compile(r"segment[0-9]{1,10}\Z")
-_GROUP_FIELDS = {"id", "seqno", "status", "flags", "extent_size", "tags", "physical_volumes", "logical_volumes"}
+_GROUP_FIELDS = {"id", "seqno", "status", "flags", "extent_size", "tags"}
 _VOLUME_FIELDS = {"id", "status", "flags", "tags", "segment_count"}
 
 
-def group_of(text: bytes, *, in_bulk: bool = True) -> tuple[VolumeGroup, tuple[Finding, ...]]:
+def group_of(text: bytes | bytearray, *, in_bulk: bool = True) -> tuple[VolumeGroup, tuple[Finding, ...]]:
     """Reads metadata.
 
     Args:
@@ -74,7 +74,11 @@ def group_of(text: bytes, *, in_bulk: bool = True) -> tuple[VolumeGroup, tuple[F
         physical_volumes=physical_volumes,
         logical_volumes=volumes,
         tags=names(body, "tags", where),
-        fields={key: value for key, value in (root | body).items() if key not in _GROUP_FIELDS and key != name},
+        fields={
+            key: value
+            for key, value in (root | body).items()
+            if key not in _GROUP_FIELDS and not isinstance(value, Section)
+        },
     )
     findings = tuple(
         Finding(FindingKind.BAD_VOLUME, volume.problem, group=name, volume=volume.name)

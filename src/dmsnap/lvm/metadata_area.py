@@ -23,7 +23,7 @@ from dmsnap.block import BlockDevice, IOFailed
 from dmsnap.errors import DmsnapError
 from dmsnap.lvm.crc import lvm_crc
 from dmsnap.lvm.label import DiskArea
-from dmsnap.lvm.reading import read_span
+from dmsnap.lvm.reading import read_long, read_span
 
 __all__ = ["BadMetadataArea", "MetadataArea", "TextLocation", "read_metadata_area", "read_ring", "read_text"]
 
@@ -113,8 +113,8 @@ def read_metadata_area(device: BlockDevice, place: DiskArea) -> MetadataArea:
     return MetadataArea(offset, size, found[COMMITTED], found[PRECOMMITTED], ignored)
 
 
-def read_text(device: BlockDevice, area: MetadataArea, where: TextLocation) -> bytes:
-    """Returns a text without the zero bytes at its end.
+def read_text(device: BlockDevice, area: MetadataArea, where: TextLocation) -> bytearray:
+    """Returns a text up to its first zero byte, where it ends.
 
     Raises:
         BadMetadataArea: It lies outside the ring, is too large, or contradicts its checksum.
@@ -129,7 +129,9 @@ def read_text(device: BlockDevice, area: MetadataArea, where: TextLocation) -> b
     if (actual := lvm_crc(data)) != where.crc:
         message = f"the metadata is damaged: checksum {actual:08x} instead of {where.crc:08x}"
         raise _bad(message, offset + where.offset_bytes)
-    return data.rstrip(b"\0")
+    if (end := data.find(0)) >= 0:
+        del data[end:]  # in place: a text may be long
+    return data
 
 
 def read_ring(device: BlockDevice, area: MetadataArea, position: int, length: int) -> bytes:
@@ -138,15 +140,16 @@ def read_ring(device: BlockDevice, area: MetadataArea, position: int, length: in
     Raises:
         IOFailed: The medium failed.
     """
-    return _from_ring(device, area, position % area.ring_bytes, min(length, area.ring_bytes, LARGEST_TEXT_BYTES))
+    length = min(length, area.ring_bytes, LARGEST_TEXT_BYTES)
+    return bytes(_from_ring(device, area, position % area.ring_bytes, length))
 
 
-def _from_ring(device: BlockDevice, area: MetadataArea, position: int, length: int) -> bytes:
+def _from_ring(device: BlockDevice, area: MetadataArea, position: int, length: int) -> bytearray:
     begin = area.offset_bytes + HEADER_BYTES
     before_end = min(length, area.ring_bytes - position)
-    data = read_span(device, begin + position, before_end)
+    data = read_long(device, begin + position, before_end)
     if before_end < length:
-        data += read_span(device, begin, length - before_end)
+        data += read_long(device, begin, length - before_end)
     if len(data) != length:
         raise IOFailed(f"{device.name}: became shorter while it was read", device=device.name)
     return data

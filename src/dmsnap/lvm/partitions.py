@@ -64,8 +64,8 @@ def read_partitions(
 ) -> tuple[tuple[Partition, ...], tuple[Finding, ...]]:
     """Returns the partitions of a disk whose sectors have ``sector_bytes``, and what is odd about their table.
 
-    Partitions that begin outside the device are left out. A disk without a table has none; a table of another size of
-    sector gives none, or wrong ones: try each of `SECTOR_SIZES`.
+    Partitions that begin outside the device, or inside another, are left out. A disk without a table has none; a table
+    of another size of sector gives none, or wrong ones: try each of `SECTOR_SIZES`.
 
     Args:
         device: The disk.
@@ -75,6 +75,22 @@ def read_partitions(
     Raises:
         IOFailed: The medium failed.
     """
+    partitions, findings = _read(device, sector_bytes, lost_start=lost_start)
+    apart: list[Partition] = []
+    odd = list(findings)
+    for partition in sorted(partitions, key=lambda partition: (partition.offset_bytes, partition.number)):
+        if apart and partition.offset_bytes < apart[-1].offset_bytes + apart[-1].size_bytes:
+            message = f"partition {partition.number} begins inside partition {apart[-1].number}, and does not count"
+            odd.append(_odd(device, partition.offset_bytes, message))
+        else:
+            apart.append(partition)
+    return tuple(sorted(apart, key=lambda partition: partition.number)), tuple(odd)
+
+
+def _read(
+    device: BlockDevice, sector_bytes: int, *, lost_start: bool
+) -> tuple[tuple[Partition, ...], tuple[Finding, ...]]:
+    """The partitions as the table has them: a hostile one may name the same bytes a thousand times."""
     entries = _mbr_entries(read_span(device, 0, MBR_BYTES))
     findings: tuple[Finding, ...] = ()
     if (lost_start and not entries) or any(kind == PROTECTIVE for _, kind, _, _ in entries):

@@ -1,16 +1,17 @@
-"""Reading a few bytes anywhere, whatever the logical block size of a device is."""
+"""Reading anywhere, whatever the logical block size of a device is."""
 
 from __future__ import annotations
 
 from dmsnap.block import BlockDevice
 
-__all__ = ["read_span"]
+__all__ = ["read_long", "read_span"]
 
 
-def read_span(device: BlockDevice, offset: int, length: int) -> bytes:
+def read_long(device: BlockDevice, offset: int, length: int) -> bytearray:
     """Returns up to ``length`` bytes from byte ``offset``; fewer at the end of the device, none behind it.
 
     What is asked for is cut to the device before any memory is taken, so that numbers read from it may be passed in.
+    Nothing is copied: the memory that was read into is returned.
 
     Raises:
         IOFailed: The medium failed.
@@ -18,7 +19,15 @@ def read_span(device: BlockDevice, offset: int, length: int) -> bytes:
     """
     end = min(offset + length, device.size_bytes)
     if offset < 0 or end <= offset:
-        return b""
+        return bytearray()
     block = device.logical_block_size_bytes
     first = offset // block * block
-    return bytes(memoryview(device.read_at(first, -(-end // block) * block - first))[offset - first : end - first])
+    data = device.read_at(first, -(-end // block) * block - first)
+    del data[end - first :]
+    del data[: offset - first]
+    return data
+
+
+def read_span(device: BlockDevice, offset: int, length: int) -> bytes:
+    """As `read_long`, for a few bytes."""
+    return bytes(read_long(device, offset, length))

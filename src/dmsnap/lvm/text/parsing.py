@@ -23,7 +23,7 @@ _VOLUME_DEPTH = 3  # group, logical_volumes, volume
 _SHORT_DIGITS = 18  # of fewer than 64 bits, whatever they are
 
 
-def parse_text(data: bytes, *, runs: bool = False) -> Section:
+def parse_text(data: bytes | bytearray, *, runs: bool = False) -> Section:
     """Reads a text.
 
     A name must not come twice in a section (LVM2's own never do): LVM2 itself would take the first or the last,
@@ -39,7 +39,7 @@ def parse_text(data: bytes, *, runs: bool = False) -> Section:
     return _Parser(decode_text(data), runs=runs).parse()
 
 
-def decode_text(data: bytes) -> str:
+def decode_text(data: bytes | bytearray) -> str:
     """Returns the characters of a text up to its first NUL; bytes that are not UTF-8 become lone surrogates.
 
     Raises:
@@ -155,7 +155,7 @@ class _Parser:
         if end is None:
             return None
         run = read_run(self._text, start, end)
-        if run is None or any(map(run.has, section)):
+        if run is None or any(isinstance(value, Section) or run.has(key) for key, value in section.items()):
             self._irregular_until = end  # trying again in there could take quadratic time
             return None
         section.run = run
