@@ -176,6 +176,18 @@ def test_damaged_metadata_are_refused(volumes: list, message: str) -> None:  # t
         Disks().assembled(*volumes).device("it")
 
 
+def test_a_volume_that_has_one_place_again_and_again_is_refused() -> None:
+    lower = lv("lower", linear(area("pv0"), 64))
+    upper = lv("upper", *[linear(below("lower"), 64, start=64 * number) for number in range(4)])
+    with pytest.raises(NotAssembled, match="larger than the physical volumes"):
+        Disks().assembled(lower, upper).device("upper")
+
+
+def test_what_is_zero_or_an_error_takes_no_room() -> None:
+    volume = lv("virtual", Segment(0, 1 << 40, "zero"), Segment(1 << 40, 1 << 40, "error"))
+    assert Disks().assembled(volume).device("virtual").size_bytes == EXTENT << 41
+
+
 def test_what_the_metadata_contradict_is_refused_with_the_contradiction() -> None:
     volume = replace(lv("it", linear(area("pv0"), 1)), problem="shares extent 3 of pv0 with other")
     with pytest.raises(NotAssembled, match="vg-a/it: shares extent 3 of pv0 with other"):

@@ -49,6 +49,15 @@ def test_a_mirror_with_no_leg_that_is_known_to_be_right_is_refused(bits: int | N
         group.device("m")
 
 
+def test_a_leg_can_be_read_as_it_is_and_the_refusal_says_so() -> None:
+    disks = Disks()
+    group = mirror(disks, 0b1101, without="pv0")
+    with pytest.raises(NotAssembled) as error:
+        group.device("m")
+    assert error.value.hint.endswith("read a leg as it is, which may be old: vg-a/m_mimage_1")
+    assert group.device("m_mimage_1").read_at(0, 4 * EXTENT) == disks.content("pv1", 2, 4)
+
+
 def test_a_mirror_is_not_written_to() -> None:
     with pytest.raises(ReadOnlyDevice):
         mirror(Disks(), 0b1111).device("m").write_at(0, bytes(512))

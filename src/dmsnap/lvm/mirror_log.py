@@ -20,6 +20,9 @@ _VERSION = 2
 _BITS_AT_BYTES = 1024
 _READ_BYTES = 1 << 20
 
+_MOST_REGIONS = 1 << 26
+"""128 TiB at LVM's default of 2 MiB; LVM's logs are an extent long, 4 MiB, which is half as many."""
+
 
 def regions_out_of_sync(log: BlockDevice, regions: int) -> int | None:
     """Returns how many regions the log does not know to be the same on every leg.
@@ -31,14 +34,14 @@ def regions_out_of_sync(log: BlockDevice, regions: int) -> int | None:
         regions: How many regions the mirror has.
 
     Returns:
-        None where this is no log, or one too short for so many regions.
+        None where this is no log, or one too short for so many regions, or there are more than 2**26 of them.
 
     Raises:
         IOFailed: The log cannot be read.
     """
     end = _BITS_AT_BYTES + -(-regions // 8)
     block = log.logical_block_size_bytes
-    if end > log.size_bytes:
+    if end > log.size_bytes or regions > _MOST_REGIONS:
         return None
     magic, version, known = _HEADER.unpack_from(log.read_at(0, block))
     if (magic, version) != (_MAGIC, _VERSION):
