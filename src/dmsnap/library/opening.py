@@ -130,8 +130,8 @@ def _open(source: Source, stack: ExitStack, *, writable: bool) -> BlockDevice:
 def _share(source: Source, device: BlockDevice, *, parts: bool) -> bool:
     """Whether two are the same medium; of devices that are made of parts, as far as others are not."""
     path = path_of(source) if isinstance(source, BlockDevice) else os.fspath(source)
-    if isinstance(source, BlockDevice) and path is None and path_of(device) is None:  # volumes share files, not extents
-        return source.name == device.name and _paths_below(source, parts=True) == _paths_below(device, parts=True) != []
+    if path is None and path_of(device) is None:  # parts of one image, as volumes are
+        return False
     mine = [path] if path is not None or not isinstance(source, BlockDevice) else _paths_below(source, parts=parts)
     others = _paths_below(device, parts=parts)
     return any(_same(one, other, parts=parts) for one in mine if one is not None for other in others)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmsnap.lvm.model import SnapshotOf, VolumeGroup
+from dmsnap.lvm.segments import RegularSegments
 
 __all__ = ["Snapshot", "Snapshots"]
 
@@ -43,6 +44,8 @@ class Snapshots:
         by_name: dict[str, Snapshot] = {}
         self._of: dict[str, list[Snapshot]] = {}
         for volume in group.logical_volumes.values():
+            if isinstance(volume.segments, RegularSegments):  # none of them says so
+                continue
             segment = volume.segments[0] if len(volume.segments) == 1 else None  # to ask for all may take long
             if segment is None or segment.snapshot is None or segment.snapshot.cow_store in by_name:
                 continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
@@ -32,7 +31,7 @@ def command(images: tuple[str, ...], hidden: bool, as_json: bool) -> None:
 
     What is odd or missing is told on stderr; the exit status is 0 all the same.
     """
-    listing = dmsnap.list_volumes(images, hidden=hidden)
+    listing = dmsnap.list_volumes(images, hidden=hidden, segments=as_json)
     if as_json:
         print_json(listing.to_json())
         return
@@ -47,8 +46,7 @@ def command(images: tuple[str, ...], hidden: bool, as_json: bool) -> None:
 def text_of(listing: GroupListing) -> str:
     """A group and its volumes, one line each."""
     rows = [list(COLUMNS)]
-    for _, segments in groupby(listing.volumes, key=lambda row: row.lv_name):
-        rows.append(_cells(list(segments)))
+    rows += map(_cells, listing.volumes)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_heading(listing.group)]
     for row in rows if len(rows) > 1 else []:
@@ -68,19 +66,19 @@ def _heading(group: GroupRow) -> str:
     return printable(text + (f", {missing} of them missing" if missing else ""))
 
 
-def _cells(segments: list[VolumeRow]) -> list[str]:
+def _cells(row: VolumeRow) -> list[str]:
     """A volume as one line, whatever segments it has."""
-    first = segments[0]
+    more = int(row.seg_count) - 1
     return [
         printable(cell)
         for cell in (
-            first.lv_name,
-            first.lv_attr,
-            ",".join(dict.fromkeys(segment.segtype for segment in segments)),
-            readable_size(int(first.lv_size)),
-            first.origin,
-            readable_size(int(first.chunk_size)) if int(first.chunk_size) else "",
-            first.data_percent,
-            " ".join(segment.devices for segment in segments),
+            row.lv_name,
+            row.lv_attr,
+            row.segtype,
+            readable_size(int(row.lv_size)),
+            row.origin,
+            readable_size(int(row.chunk_size)) if int(row.chunk_size) else "",
+            row.data_percent,
+            row.devices + (f" and {more} more" if more else ""),
         )
     ]

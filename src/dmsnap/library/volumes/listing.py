@@ -12,7 +12,15 @@ from dmsnap.errors import DmsnapError
 from dmsnap.library.source import Source
 from dmsnap.library.volumes.opened import open_images
 from dmsnap.library.volumes.relations import relations
-from dmsnap.library.volumes.rows import GroupRow, PhysicalRow, VolumeRow, group_row, physical_rows, volume_rows
+from dmsnap.library.volumes.rows import (
+    GroupRow,
+    PhysicalRow,
+    VolumeRow,
+    allocated_extents,
+    group_row,
+    physical_rows,
+    volume_rows,
+)
 from dmsnap.lvm.assembly import Assembly
 from dmsnap.lvm.finding import Finding, FindingKind
 from dmsnap.lvm.groups import Group, find_groups
@@ -66,7 +74,9 @@ class VolumeListing:
         }
 
 
-def list_volumes(images: Source | Iterable[Source], *, hidden: bool = False, usage: bool = True) -> VolumeListing:
+def list_volumes(
+    images: Source | Iterable[Source], *, hidden: bool = False, usage: bool = True, segments: bool = True
+) -> VolumeListing:
     """Returns the volume groups in images with their volumes, as LVM's reports would show them.
 
     The images are only read. A group may lie on several; where one is missing, the rest is listed all the same.
@@ -74,6 +84,7 @@ def list_volumes(images: Source | Iterable[Source], *, hidden: bool = False, usa
     Args:
         images: Disks or physical volumes: paths, addresses of NBD servers, or open devices.
         hidden: The parts of volumes too, which LVM hides: images and logs of mirrors, for instance.
+        segments: A row for each segment; else one for each volume, with what is to say of its first segment.
         usage: Say how full snapshots are, which takes opening the store of each.
 
     Raises:
@@ -89,15 +100,19 @@ def list_volumes(images: Source | Iterable[Source], *, hidden: bool = False, usa
         for group in sorted(groups, key=lambda each: each.group.name):
             findings += group.findings
             percent = _usage(group, findings) if usage else {}
-            rows = tuple(volume_rows(group, percent, hidden=hidden))
-            listings.append(GroupListing(group_row(group), tuple(physical_rows(group)), rows))
+            rows = tuple(volume_rows(group, percent, hidden=hidden, first_only=not segments))
+            allocated = allocated_extents(group.group)
+            listings.append(GroupListing(group_row(group, allocated), tuple(physical_rows(group, allocated)), rows))
         return VolumeListing(tuple(listings), tuple(dict.fromkeys(findings)))
 
 
 def _usage(found: Group, findings: list[Finding]) -> dict[str, str]:
     """How full the snapshots of a group are, by the names of their stores."""
-    assembly, percent = Assembly(found.group, found.devices), {}
-    for name in relations(found.group).origins:
+    snapshots, percent = relations(found.group).origins, {}
+    if not snapshots:
+        return {}
+    assembly = Assembly(found.group, found.devices)
+    for name in snapshots:
         try:
             percent[name] = data_percent(store_status(open_store(assembly.storage(name))))
         except EmptyStore:  # nobody has activated it yet

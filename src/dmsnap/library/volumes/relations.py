@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from dmsnap.lvm.model import LogicalVolume, Segment, SnapshotOf, VolumeGroup
+from dmsnap.lvm.segments import RegularSegments
 
 __all__ = ["Relations", "partial_volumes", "relations"]
 
@@ -45,6 +46,8 @@ def relations(group: VolumeGroup) -> Relations:
     """Returns the relations of a group's volumes, in one pass over it."""
     found = Relations()
     for volume in group.logical_volumes.values():
+        if isinstance(volume.segments, RegularSegments):  # linear or striped, all of them
+            continue
         for segment in volume.segments:
             if segment.snapshot is not None:
                 _add_snapshot(segment.snapshot, found)
@@ -90,7 +93,7 @@ def partial_volumes(group: VolumeGroup, missing: Container[str]) -> set[str]:
     users: defaultdict[str, list[str]] = defaultdict(list)
     partial: list[str] = []
     for volume in group.logical_volumes.values():
-        for name, is_volume in _needs(volume):
+        for name, is_volume in _needs(volume, group.physical_volumes):
             if is_volume:
                 users[name].append(volume.name)
             elif name in missing:
@@ -104,7 +107,11 @@ def partial_volumes(group: VolumeGroup, missing: Container[str]) -> set[str]:
     return seen
 
 
-def _needs(volume: LogicalVolume) -> Iterable[tuple[str, bool]]:
+def _needs(volume: LogicalVolume, physical: Container[str]) -> Iterable[tuple[str, bool]]:
+    if isinstance(volume.segments, RegularSegments):
+        for name in set(volume.segments.run.area_names):
+            yield name, name not in physical
+        return
     for segment in volume.segments:
         for area in (*segment.areas, *segment.metadata_areas):
             yield area.name, area.is_volume

@@ -6,7 +6,7 @@ empty or 0. As in ``lvs`` with fields of segments, each segment of a volume has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from dmsnap.block.contract import SECTOR_BYTES
@@ -14,8 +14,9 @@ from dmsnap.library.volumes.attributes import attributes
 from dmsnap.library.volumes.relations import Relations, partial_volumes, relations
 from dmsnap.lvm.groups import Group
 from dmsnap.lvm.model import Area, LogicalVolume, Segment, VolumeGroup
+from dmsnap.lvm.segments import RegularSegments
 
-__all__ = ["GroupRow", "PhysicalRow", "VolumeRow", "group_row", "physical_rows", "volume_rows"]
+__all__ = ["GroupRow", "PhysicalRow", "VolumeRow", "allocated_extents", "group_row", "physical_rows", "volume_rows"]
 
 _UNKNOWN = "[unknown]"
 """What LVM calls a physical volume that is not there."""
@@ -31,6 +32,7 @@ class VolumeRow(NamedTuple):
         lv_attr: Ten letters (lvs(8)); state and open are those of a volume that is not active.
         lv_size: In bytes; of a snapshot that of its store.
         segtype: ``linear``, ``striped``, ``mirror``, ``raid1`` …
+        seg_count: How many segments it has.
         seg_start: Where the segment begins in the volume, in bytes.
         seg_size: Its length in bytes.
         origin: What a snapshot was taken of.
@@ -49,6 +51,7 @@ class VolumeRow(NamedTuple):
     lv_attr: str
     lv_size: str
     segtype: str
+    seg_count: str
     seg_start: str
     seg_size: str
     origin: str
@@ -128,13 +131,16 @@ class PhysicalRow(NamedTuple):
     pv_tags: str
 
 
-def volume_rows(found: Group, percent: Mapping[str, str], *, hidden: bool) -> Iterator[VolumeRow]:
+def volume_rows(
+    found: Group, percent: Mapping[str, str], *, hidden: bool, first_only: bool = False
+) -> Iterator[VolumeRow]:
     """Yields the rows of a group's volumes by name.
 
     Args:
         found: The group.
         percent: How full snapshots are, by the names of their stores.
         hidden: The rows of hidden volumes too.
+        first_only: Of each volume only the row of its first segment.
     """
     group, related = found.group, relations(found.group)
     partial = partial_volumes(group, {volume.name for volume in found.missing})
@@ -142,10 +148,10 @@ def volume_rows(found: Group, percent: Mapping[str, str], *, hidden: bool) -> It
     for name in sorted(group.logical_volumes):
         volume = group.logical_volumes[name]
         visible = is_visible(volume, related, group)
-        if (visible or hidden) and not any(segment.snapshot is not None for segment in volume.segments):
+        if (visible or hidden) and not _is_relation(volume):
             shown = name if visible else f"[{name}]"
             letters = attributes(volume, related, partial)
-            for segment in volume.segments:
+            for segment in volume.segments[:1] if first_only else volume.segments:
                 yield _row(group, volume, segment, related, shown, letters, percent, images)
 
 
@@ -158,12 +164,12 @@ def is_visible(volume: LogicalVolume, related: Relations, group: VolumeGroup) ->
     return not snapshot.merging or (origin is not None and "VISIBLE" not in origin.status)
 
 
-def group_row(found: Group) -> GroupRow:
-    """Returns the row of a group."""
+def group_row(found: Group, allocated: Mapping[str, int]) -> GroupRow:
+    """Returns the row of a group, of whose physical volumes so many extents are `allocated_extents`."""
     group, related = found.group, relations(found.group)
     extent = group.extent_size_sectors * SECTOR_BYTES
     extents = sum(volume.extent_count for volume in group.physical_volumes.values())
-    free = extents - sum(_allocated(group).values())
+    free = extents - sum(allocated.get(name, 0) for name in group.physical_volumes)
     return GroupRow(
         vg_name=group.name,
         vg_uuid=group.uuid,
@@ -181,10 +187,10 @@ def group_row(found: Group) -> GroupRow:
     )
 
 
-def physical_rows(found: Group) -> Iterator[PhysicalRow]:
-    """Yields the rows of a group's physical volumes, in the order of the metadata."""
+def physical_rows(found: Group, allocated: Mapping[str, int]) -> Iterator[PhysicalRow]:
+    """Yields the rows of a group's physical volumes, in the order of the metadata; ``allocated`` as for `group_row`."""
     group = found.group
-    extent, allocated = group.extent_size_sectors * SECTOR_BYTES, _allocated(group)
+    extent = group.extent_size_sectors * SECTOR_BYTES
     for name, volume in group.physical_volumes.items():
         device = found.devices.get(name)
         used = allocated.get(name, 0)
@@ -203,14 +209,24 @@ def physical_rows(found: Group) -> Iterator[PhysicalRow]:
 
 
 def _counts(volume: LogicalVolume, related: Relations, group: VolumeGroup) -> bool:
-    return is_visible(volume, related, group) and not any(segment.snapshot for segment in volume.segments)
+    return is_visible(volume, related, group) and not _is_relation(volume)
 
 
-def _allocated(group: VolumeGroup) -> dict[str, int]:
-    """How many extents are in use, by physical volume."""
+def _is_relation(volume: LogicalVolume) -> bool:
+    """Whether it only says that another volume is a snapshot."""
+    return bool(volume.segments) and volume.segments[0].snapshot is not None
+
+
+def allocated_extents(group: VolumeGroup) -> dict[str, int]:
+    """Returns how many extents are in use, by physical volume."""
     used: dict[str, int] = {}
     for volume in group.logical_volumes.values():
-        for segment in volume.segments:
+        segments: Iterable[Segment] = volume.segments
+        if isinstance(segments, RegularSegments) and len(segments.run.area_names) == len(segments):  # all are linear
+            for name, count in zip(segments.run.area_names, segments.run.counts, strict=True):
+                used[name] = used.get(name, 0) + count
+            continue
+        for segment in segments:
             for area in segment.areas:
                 if not area.is_volume:
                     used[area.name] = used.get(area.name, 0) + _area_extents(segment)
@@ -243,6 +259,7 @@ def _row(
         lv_attr=letters,
         lv_size=str(volume.extent_count * extent),
         segtype="linear" if segment.kind == "striped" and len(segment.areas) == 1 else segment.kind,
+        seg_count=str(len(volume.segments)),
         seg_start=str(segment.start_extent * extent),
         seg_size=str(segment.extent_count * extent),
         origin=origin,
