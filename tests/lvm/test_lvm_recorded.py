@@ -9,7 +9,7 @@ from lvm_cases import every_lvm_case, load_lvm_fixture
 
 from dmsnap.testing.kernelvm.lvm_catalogue import LVM_CASES
 from dmsnap.testing.lvm_fixtures import lvm_fixture_names
-from dmsnap.testing.lvm_judging import content_differences, judge, list_differences, table_differences
+from dmsnap.testing.lvm_judging import GroupMissing, content_differences, judge, list_differences, table_differences
 
 
 def test_every_case_that_packs_has_its_fixture() -> None:
@@ -27,7 +27,11 @@ def test_without_one_disk_what_still_reads_is_the_same(case: str, tmp_path: Path
     whole = set(content_differences(fixture))
     for missing in fixture.images if len(fixture.images) > 1 else ():
         rest = tuple(image for image in fixture.images if image != missing)
-        wrong = set(content_differences(replace(fixture, images=rest))) - whole
+        try:
+            wrong = set(content_differences(replace(fixture, images=rest))) - whole
+        except GroupMissing:
+            assert (case, missing.name) == ("wrapped", "disk2.img"), "the only one that has metadata"
+            continue
         assert [difference for difference in wrong if ": None is ours" not in difference] == [], missing.name
 
 
