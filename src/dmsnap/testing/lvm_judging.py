@@ -44,6 +44,8 @@ _KNOWN = {
     ),
     # That the merge failed, and on which sector, is not written anywhere.
     "merge-failed": ("* data_percent *", "content vgmergefail-origin-real:*"),
+    # The kernel could not read the disk that failed on purpose.
+    "degraded": ("content vgdegraded-raid_rimage_0: *",),
     # LVM puts error devices of their own where a disk is missing, if told to activate the rest.
     "partial": ("table vgpartial-*missing_0_0*",),
     # Refused, with rows that do not say all that LVM knows of pools and caches; the kernel has written to the latter.

@@ -1,4 +1,4 @@
-"""LVM cases where something is under way or went wrong: merges, moves, disks that are gone."""
+"""LVM cases where something is under way or went wrong: merges, moves, disks that fail or are gone."""
 
 from __future__ import annotations
 
@@ -83,6 +83,41 @@ UNSETTLED_CASES: tuple[LVMCase, ...] = (
         lv pvmove -i 1 -n first $d0 $d1
         put /dev/vgmoved/first 700 70
         record
+        """,
+    ),
+    LVMCase(
+        "moving", "vgmoving", "in the middle of a pvmove",
+        (Disk(8, kept=False), Disk(8, kept=False), Disk(8), Disk(8)),
+        """
+        slow 2 $d0; slow 3 $d1
+        lv vgcreate -s 256k vgmoving /dev/mapper/slow2 /dev/mapper/slow3
+        lv lvcreate -y -Wn -n volume -L 2M vgmoving /dev/mapper/slow2
+        put /dev/vgmoving/volume 0 4096
+        lv lvcreate -y -s -n snap -c 4k -L 512k vgmoving/volume /dev/mapper/slow2
+        put /dev/vgmoving/volume 70 70
+        obstacle 3 $d1 delay $((2048 + 3000)) 1
+        lv pvmove -b -i 600 -n volume /dev/mapper/slow2 /dev/mapper/slow3
+        settled vgmoving-pvmove0
+        record
+        images="disk0.img=/dev/mapper/slow2 disk1.img=/dev/mapper/slow3"
+        keep $d0 $d2
+        keep $d1 $d3
+        free 3 $d1
+        """,
+    ),
+    LVMCase(
+        "degraded", "vgdegraded", "raid1 that was written to while one leg failed",
+        (Disk(8), Disk(8)),
+        """
+        slow 6 $d1
+        lv vgcreate -s 256k vgdegraded $d0 /dev/mapper/slow6
+        lv lvcreate -y -Wn -n raid --type raid1 -m 1 -R 64k -L 1M vgdegraded /dev/mapper/slow6 $d0
+        put /dev/vgdegraded/raid 0 2000
+        insync vgdegraded-raid
+        obstacle 6 $d1 error 2048 8000
+        put /dev/vgdegraded/raid 100 300
+        record
+        images="disk0.img=$d0 disk1.img=/dev/mapper/slow6"
         """,
     ),
     LVMCase(
