@@ -162,7 +162,7 @@ LVM_CASES: tuple[LVMCase, ...] = (
         """,
     ),
     LVMCase(
-        "refused", "vgrefused", "what is not assembled: thin volumes, a cache, raid4, raid5, raid6 and raid10",
+        "refused", "vgrefused", "what is not assembled: thin volumes, a cache, raid4, raid5 and raid6",
         (Disk(16), Disk(16), Disk(16), Disk(16), Disk(16)),
         """
         lv vgcreate -s 256k vgrefused $d0 $d1 $d2 $d3 $d4
@@ -173,7 +173,6 @@ LVM_CASES: tuple[LVMCase, ...] = (
         lv lvcreate -y -s -n thicksnap -c 4k -L 512k vgrefused/thin
         lv lvcreate -y -Wn -n five --type raid5 -i 2 -I 4k -L 1M vgrefused
         lv lvcreate -y -Wn -n six --type raid6 -i 3 -I 4k -L 768k vgrefused
-        lv lvcreate -y -Wn -n ten --type raid10 -i 2 -m 1 -I 4k -R 64k -L 1M vgrefused
         lv lvcreate -y -Wn -n four --type raid4 -i 2 -I 4k -L 1M vgrefused
         lv lvcreate -y -Wn -n readable -L 512k vgrefused
         put /dev/vgrefused/readable 3 44

@@ -1,4 +1,4 @@
-"""LVM cases where something is under way or went wrong: merges, moves, mirrors that are copied, disks that fail."""
+"""LVM cases where something is under way or went wrong: merges, moves, disks that fail or are gone."""
 
 from __future__ import annotations
 
@@ -103,24 +103,6 @@ UNSETTLED_CASES: tuple[LVMCase, ...] = (
         keep $d0 $d2
         keep $d1 $d3
         free 3 $d1
-        """,
-    ),
-    LVMCase(
-        "copying", "vgcopying", "a mirror whose second leg is being copied, and differs",
-        (Disk(8, kept=False), Disk(8, kept=False), Disk(8), Disk(8), Disk(8)),
-        """
-        put $d0 2048 4096; put $d1 2048 4096
-        slow 4 $d0; slow 5 $d1
-        lv vgcreate -s 256k vgcopying /dev/mapper/slow4 /dev/mapper/slow5 $d2
-        obstacle 5 $d1 delay $((2048 + 1000)) 8
-        lv lvcreate -y -Wn -Zn -n mirror --type mirror -m 1 -R 64k -L 1M vgcopying \
-          /dev/mapper/slow4 /dev/mapper/slow5 $d2
-        settled vgcopying-mirror
-        record
-        images="disk0.img=$d2 disk1.img=/dev/mapper/slow4 disk2.img=/dev/mapper/slow5"
-        keep $d0 $d3
-        keep $d1 $d4
-        free 5 $d1
         """,
     ),
     LVMCase(
