@@ -19,7 +19,9 @@ SIZE = 64 << 10
 
 @pytest.fixture(autouse=True)
 def _trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cached_file_module, "FIRST_FOUND", 4)
+    monkeypatch.setattr(cached_file_module, "PRICE_OF_A_MISS", 4)
+    monkeypatch.setattr(cached_file_module, "MOST_TRUST", 16)
+    monkeypatch.setattr(cached_file_module, "LENT_AT_ONCE", 1)
 
 
 def warmed(device: FileDevice, reads: int = 4) -> None:
@@ -95,30 +97,27 @@ def test_a_device_may_be_closed_while_memory_is_lent(path: Path) -> None:
     loan.end()
 
 
-def test_a_miss_ends_the_trust_and_the_next_takes_longer_to_come(path: Path) -> None:
+def test_a_miss_costs_what_many_reads_that_found_everything_gave(path: Path) -> None:
     with path.open("rb") as file:
         cached = CachedFile(file.fileno())
-        cached.found(4)
-        need(cached.memory(SIZE) is not None, "the filesystem of the temporary folder is none that is lent from")
-        cached.missed()
-        assert cached.memory(SIZE) is None
         cached.found(7)
-        assert cached.memory(SIZE) is None
-        cached.found(1)
+        need(cached.memory(SIZE) is not None, "the filesystem of the temporary folder is none that is lent from")
+        cached.missed()  # 7 and the use itself, less 4
         assert cached.memory(SIZE) is not None
-        cached._since -= 2 * cached_file_module.LONG_SECONDS  # it was true for long
         cached.missed()
-        cached.found(4)
+        assert cached.memory(SIZE) is None
+        cached.found(3)
         assert cached.memory(SIZE) is not None
         cached.close()
+        assert cached.memory(SIZE) is None
 
 
-def test_a_miss_among_the_reads_begins_the_count_again(path: Path) -> None:
+def test_however_long_all_was_found_a_few_misses_are_enough(path: Path) -> None:
     with path.open("rb") as file:
         cached = CachedFile(file.fileno())
-        cached.found(3)
-        cached.missed()
-        cached.found(3)
+        cached.found(1000)
+        for _ in range(4):
+            cached.missed()
         assert cached.memory(SIZE) is None
 
 
@@ -134,6 +133,7 @@ def test_a_page_that_had_to_be_read_from_the_medium_is_noticed(tmp_path: Path) -
         os.close(fd)
         os.writev(out.fileno(), [view for views in loan.views for view in views])
         loan.end()
+        device._lent_in_vain(unreadable=False)
         assert device.lend([(0, 512)]) is None
     assert (tmp_path / "out").read_bytes() == path.read_bytes()[4 << 20 :][:4096]
 
@@ -147,7 +147,9 @@ def test_what_was_cut_short_is_an_error_of_the_system_call_and_no_end_of_the_pro
         assert loan is not None
         with pytest.raises(OSError, match="Bad address"):
             os.writev(out.fileno(), loan.views[0])
-        loan.end()
+        loan.end(unreadable=True)
+        warmed(device, 100)
+        assert device.lend([(0, 512)]) is None, "and once is enough"
 
 
 def test_a_slice_lends_its_part(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from dmsnap.block import FileDevice
 from dmsnap.block import cached_file as cached_file_module
 from dmsnap.block.loan import Loan
 from dmsnap.block.nbd.wire import Command, NbdError
-from dmsnap.serve.nbd import Export, reading
+from dmsnap.serve.nbd import Export, borrowing
 from dmsnap.testing import need
 
 SIZE = 4 << 20
@@ -24,7 +25,7 @@ PAGE = 4096
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A device in the page cache, which lends; how often is counted."""
-    monkeypatch.setattr(cached_file_module, "FIRST_FOUND", 1)
+    monkeypatch.setattr(cached_file_module, "PRICE_OF_A_MISS", 1)
     path = tmp_path / "file"
     path.write_bytes(random.Random(8).randbytes(SIZE))
     with FileDevice(path, writable=True) as device:
@@ -104,18 +105,46 @@ def test_where_part_of_a_reply_is_gone_already_the_client_is_cut_off_and_others_
 
 def test_only_so_much_is_lent_at_once(file, serve, monkeypatch) -> None:
     device, path = file
-    monkeypatch.setattr(reading, "MOST_BORROWED_BYTES", 64 << 10)
-    lent: list[list[int]] = []
+    monkeypatch.setattr(borrowing, "TOGETHER_BYTES", 64 << 10)
+    lent: list[int] = []
     lend = FileDevice.lend
     monkeypatch.setattr(
-        FileDevice, "lend", lambda self, ranges: lent.append([length for _, length in ranges]) or lend(self, ranges)
+        FileDevice, "lend", lambda self, ranges: lent.append(sum(size for _, size in ranges)) or lend(self, ranges)
     )
     content = path.read_bytes()
     with RawClient(serve(Export("", device)), "simple") as client:
         client.enter()
         places = [(at, length) for at, length in ((0, 1 << 20), *[(PAGE * n, 5 * PAGE) for n in range(20)])]
         assert ask(client, places) == [(0, content[at : at + length]) for at, length in places]
-    assert lent == [[1 << 20], *[[5 * PAGE] * 3] * 6, [5 * PAGE] * 2]
+    assert max(lent) <= 64 << 10
+    assert len(lent) > 16 + 6
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_the_socket_does_not_take_is_borrowed_again_and_nothing_meanwhile(file, serve, form, monkeypatch) -> None:
+    device, path = file
+    content = path.read_bytes()
+    loans: list[Loan] = []
+    lend = FileDevice.lend
+    monkeypatch.setattr(FileDevice, "lend", lambda self, ranges: kept(loans, lend(self, ranges)))
+    with RawClient(serve(Export("", device)), form) as client:
+        client.enter()
+        places = [(1536, SIZE - 2048), *[(n * 7680, 7680) for n in range(200)]]
+        requests = [client.request(Command.READ, at, size, cookie=n) for n, (at, size) in enumerate(places)]
+        client.sock.sendall(b"".join(requests))
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:  # the server fills the socket and waits
+            time.sleep(0.01)
+        assert loans
+        assert not any(loan.views for loan in loans)
+        for at, size in places:
+            assert client.reply(size).data == content[at : at + size]
+
+
+def kept(loans: list[Loan], loan: Loan | None) -> Loan | None:
+    if loan is not None:
+        loans.append(loan)
+    return loan
 
 
 def test_a_device_that_was_closed_under_the_server_answers_by_errors(file, serve) -> None:
@@ -135,7 +164,7 @@ def test_a_loan_ends_also_where_its_reply_cannot_be_made(file, serve, monkeypatc
             raise MemoryError
 
     def lend(self: FileDevice, ranges: list[tuple[int, int]]) -> Loan:
-        loan = Loan([TooMuch() for _ in ranges], lambda: None)
+        loan = Loan([TooMuch() for _ in ranges], lambda **_: None)
         loan.on_end = lambda: ended.append(loan)
         return loan
 

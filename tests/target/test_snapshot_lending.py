@@ -27,7 +27,7 @@ CHUNK = 4096
 
 @pytest.fixture(autouse=True)
 def _trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cached_file_module, "FIRST_FOUND", 1)
+    monkeypatch.setattr(cached_file_module, "PRICE_OF_A_MISS", 1)
 
 
 def warm(*devices: FileDevice) -> None:
@@ -87,35 +87,31 @@ def test_what_was_just_written_is_lent(written) -> None:
         assert lent(snapshot, ranges) == [content[start : start + length] for start, length in ranges]
 
 
-def test_nothing_is_lent_of_a_snapshot_whose_origin_is_written_to(written) -> None:
-    snapshot, _ = written
-    snapshots = OriginSnapshots()
-    snapshots.add(snapshot.exceptions, SIZE)
-    assert snapshot.lend([(0, CHUNK)]) is None
-    origin = OriginDevice(snapshot.origin, snapshots)
-    loan = origin.lend([(0, CHUNK)])  # itself it may lend: who reads it reads it as it is
-    assert loan is not None
-    loan.end()
-    snapshots.remove(snapshot.exceptions)
-
-
-def test_before_somebody_may_write_to_the_origin_what_was_lent_comes_back(written) -> None:
+def test_who_overwrites_the_origin_waits_until_what_was_lent_is_given_back(written) -> None:
     snapshot, content = written
+    snapshots, wrote = OriginSnapshots(), threading.Event()
+    snapshots.add(snapshot.exceptions, SIZE)
+    origin = OriginDevice(snapshot.origin, snapshots)
     loan = snapshot.lend([(0, CHUNK)])
     assert loan is not None
-    snapshots, added = OriginSnapshots(), threading.Event()
 
-    def add() -> None:
-        snapshots.add(snapshot.exceptions, SIZE)
-        added.set()
+    def write() -> None:
+        origin.write_at(0, bytes(CHUNK))
+        wrote.set()
 
-    thread = threading.Thread(target=add)
+    thread = threading.Thread(target=write)
     thread.start()
-    assert not added.wait(0.1)
+    assert not wrote.wait(0.1)
     assert b"".join(loan.views[0]) == content[:CHUNK]
     loan.end()
-    assert added.wait(10)
+    assert wrote.wait(10)
     thread.join()
+    assert lent(snapshot, [(0, CHUNK)]) == [content[:CHUNK]]
+    mine = origin.lend([(0, CHUNK)])  # who reads the origin reads it as it is
+    assert mine is not None
+    assert b"".join(mine.views[0]) == bytes(CHUNK)
+    mine.end()
+    snapshots.remove(snapshot.exceptions)
 
 
 @pytest.mark.parametrize("name", [name for name, damage in DAMAGES.items() if damage.lost and not damage.huge])

@@ -1,9 +1,9 @@
 """A file as far as the page cache has it: mapped into memory, once it seems to be there.
 
 What is mapped is the page cache, the very memory that read(2) copies from, so that the two agree at any time. It cannot
-be asked which pages it has; but whether reads found what they wanted is known. After enough that did, one after the
-other, the mapping is trusted, until a page had to be waited for. Such a page was waited for alone, where other reads
-could have been under way; so the more often that happens, the longer it takes until it is trusted again.
+be asked which pages it has; but whether reads found what they wanted is known. A page of the mapping that is missing is
+waited for alone, where other reads could have been under way; so the mapping is used only while few are: each costs as
+much trust as many reads that found everything give.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import ctypes
 import mmap
 import os
 import stat
-from time import monotonic
 
 from dmsnap.block.medium import medium_size
 
 __all__ = ["CachedFile"]
 
-FIRST_FOUND = 64
-MOST_FOUND = 1 << 16
-"""So many reads in a row must have found everything; twice as many each time that was not true for long."""
-LONG_SECONDS = 1.0
+PRICE_OF_A_MISS = 512
+"""A miss for so many reads is too much; and so many must have found everything at first."""
+MOST_TRUST = 4 * PRICE_OF_A_MISS
+"""However long all was found: a few misses in a row are enough."""
+LENT_AT_ONCE = 8
+"""Reads, at least, that come with each use of the mapping."""
 
 _FILESYSTEMS = {0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0xCA451A4E}
 """ext2 to ext4, XFS, Btrfs, F2FS, bcachefs (linux/magic.h): a page cache, and behind it nothing but the medium. On
@@ -39,31 +40,25 @@ class CachedFile:
         self._fd = fd
         self._memory: memoryview | None = None
         self._usable = True
-        self._trusted = False
-        self._since = 0.0
-        self._found = 0
-        self._wanted = FIRST_FOUND
+        self._trust = 0
 
     def found(self, reads: int) -> None:
         """So many reads found everything in the page cache."""
-        if not self._trusted and self._usable:
-            self._found += reads
-            if self._found >= self._wanted:
-                self._since = monotonic()
-                self._trusted = True
+        self._trust = min(self._trust + reads, MOST_TRUST)
 
     def missed(self) -> None:
-        """A read, through the mapping or not, found something that was not in the page cache."""
-        if self._trusted:
-            self._trusted = False
-            lasted = monotonic() - self._since > LONG_SECONDS
-            self._wanted = FIRST_FOUND if lasted else min(2 * self._wanted, MOST_FOUND)
-        self._found = 0
+        """Some reads, through the mapping or not, found that something was not in the page cache."""
+        self._trust = max(0, self._trust - PRICE_OF_A_MISS)
+
+    def failed(self) -> None:
+        """The mapping could not be read: the medium fails, or the file was cut short. It is not used any more."""
+        self._usable = False
 
     def memory(self, stop: int) -> memoryview | None:
         """The file as memory, if it is time for that and all up to byte ``stop`` can be had."""
-        if not self._trusted:
+        if self._trust < PRICE_OF_A_MISS or not self._usable:
             return None
+        self.found(LENT_AT_ONCE)
         memory = self._memory
         if memory is None or len(memory) < stop:
             memory = self._memory = self._mapped()
@@ -76,12 +71,12 @@ class CachedFile:
                 return memoryview(mmap.mmap(self._fd, medium_size(self._fd), mmap.MAP_SHARED, mmap.PROT_READ))
         except (OSError, ValueError, OverflowError, AttributeError):  # no memory for it, a system without, no such file
             pass
-        self._usable = self._trusted = False
+        self._usable = False
         return None
 
     def close(self) -> None:
         """Forgets the mapping; it goes when nobody reads from it."""
-        self._usable = self._trusted = False
+        self._usable = False
         self._memory = None
 
 

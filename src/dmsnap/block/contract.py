@@ -322,8 +322,8 @@ class BlockDevice(ABC):
         """The device as memory, at least up to byte ``stop``, if it is, and its pages are probably present."""
         return None
 
-    def _lent_in_vain(self) -> None:  # noqa: B027 - for those that are
-        """Hears that a page was not present, after `_as_memory`."""
+    def _lent_in_vain(self, *, unreadable: bool) -> None:  # noqa: B027 - for those that are
+        """Hears that a page had to be waited for, or could not be read, after `_as_memory`."""
 
     def _prefetch(self, offset: int, length: int) -> None:  # noqa: ARG002 - a device may ignore it
         return

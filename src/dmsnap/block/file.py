@@ -200,7 +200,9 @@ class FileDevice(BlockDevice):
     def _as_memory(self, stop: int) -> memoryview | None:
         return self._cached.memory(stop)
 
-    def _lent_in_vain(self) -> None:
+    def _lent_in_vain(self, *, unreadable: bool) -> None:
+        if unreadable:
+            self._cached.failed()
         self._cached.missed()
 
     def collect(self, offset: int, view: memoryview) -> None:

@@ -75,7 +75,6 @@ class Exceptions:
         on_invalid: Called once when the snapshot is invalidated (the kernel's device-mapper event), with a lock taken,
             before the store is marked.
         reads: Reads of the origin on the snapshot's behalf.
-        origin_changes: Whether somebody may write to the origin, who is to wait for such reads.
     """
 
     def __init__(
@@ -94,7 +93,6 @@ class Exceptions:
         self.invalid_because = ""
         self.on_invalid: list[Callable[[], object]] = []
         self.reads = ChunkTracker()
-        self.origin_changes = False
         self._table = store.table
         self._chunk_bytes = store.chunk_size_bytes
         self._lock = threading.Lock()  # a `Condition` takes longer to enter, and Ctrl-C may keep it locked

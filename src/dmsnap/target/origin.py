@@ -17,9 +17,6 @@ from dmsnap.target.exceptions import Exceptions
 __all__ = ["OriginDevice", "OriginSnapshots"]
 
 
-_ALL_CHUNKS = 1 << 63
-
-
 class OriginSnapshots:
     """The snapshots of one origin that are in use.
 
@@ -33,8 +30,6 @@ class OriginSnapshots:
 
     def add(self, exceptions: Exceptions, size_bytes: int) -> None:
         """Adds a snapshot that covers the first ``size_bytes`` of the origin."""
-        exceptions.origin_changes = True  # from now on, nobody reads the origin without saying so
-        exceptions.reads.wait_for(0, _ALL_CHUNKS)
         with self._lock:
             snapshots = [*self._snapshots, (exceptions, size_bytes)]
             snapshots.sort(key=lambda item: -item[0].store.chunk_size_bytes)  # stable: equal sizes as they came

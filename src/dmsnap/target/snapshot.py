@@ -257,9 +257,9 @@ class SnapshotDevice(BlockDevice):
                 views.append(above[at : at + stop - start])
         return views
 
-    def _lent_in_vain(self) -> None:
-        self.origin._lent_in_vain()
-        self._cow._lent_in_vain()
+    def _lent_in_vain(self, *, unreadable: bool) -> None:
+        self.origin._lent_in_vain(unreadable=unreadable)
+        self._cow._lent_in_vain(unreadable=unreadable)
 
     def _prefetch(self, offset: int, length: int) -> None:
         if not self._valid:

@@ -110,8 +110,7 @@ class WritableSnapshot(SnapshotDevice):
         number = reads.begin(0, _ALL_CHUNKS)
         loan = None
         try:
-            if not self.exceptions.origin_changes:  # else one who borrows for long would hold up who writes to it
-                loan = super()._lend(ranges)
+            loan = super()._lend(ranges)
         finally:
             if loan is None:
                 reads.end(number)

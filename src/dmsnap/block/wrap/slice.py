@@ -38,8 +38,8 @@ class SliceDevice(Wrapper):
         memory = self.device._as_memory(self._offset + stop)
         return None if memory is None else memory[self._offset :]
 
-    def _lent_in_vain(self) -> None:
-        self.device._lent_in_vain()
+    def _lent_in_vain(self, *, unreadable: bool) -> None:
+        self.device._lent_in_vain(unreadable=unreadable)
 
     def _prefetch(self, offset: int, length: int) -> None:
         self.device._prefetch(self._offset + offset, length)

@@ -11,6 +11,7 @@ from time import monotonic
 
 from dmsnap.block.nbd.wire import NbdError
 from dmsnap.serve.nbd.arrivals import Arrivals
+from dmsnap.serve.nbd.borrowing import Borrower
 from dmsnap.serve.nbd.counters import Counters
 from dmsnap.serve.nbd.export import Export
 from dmsnap.serve.nbd.handshake import GREETING, Agreement, Handshake, Phase
@@ -162,7 +163,10 @@ class _Session:
         self._outbox = Outbox(stream, self._holdings)
         self._arrivals = Arrivals()
         shared = (replies, self._outbox, self._arrivals, self._holdings, counters)
-        self._reader = Reader(agreement.export.device, *shared)
+        borrower = None
+        if isinstance(stream, PlainStream):  # TLS touches what it sends, which borrowed memory forbids
+            borrower = Borrower(agreement.export.device, replies, stream, counters)
+        self._reader = Reader(agreement.export.device, *shared, borrower)
         self._worker = Worker(agreement, *shared)
         self._device = agreement.export.device
         self._buffer = memoryview(bytearray(RECEIVE_BYTES))

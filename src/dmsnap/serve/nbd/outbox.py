@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from dmsnap.serve.nbd.memory import Budget
-from dmsnap.serve.nbd.stream import PlainStream, TlsStream, Unreadable
+from dmsnap.serve.nbd.stream import PlainStream, TlsStream
 
 __all__ = ["Holdings", "Outbox"]
 
@@ -92,11 +92,9 @@ class Outbox:
 
     Attributes:
         parts: What is to be sent.
-        takes_lent: Whether `send_lent` is to be had: not under TLS, where more than system calls touch what is sent.
     """
 
     def __init__(self, stream: PlainStream | TlsStream, holdings: Holdings) -> None:
-        self.takes_lent = isinstance(stream, PlainStream)
         self.parts: list[memoryview | bytes] = []
         self._stream = stream
         self._holdings = holdings
@@ -105,18 +103,6 @@ class Outbox:
     def give_when_sent(self, size: int) -> None:
         """Memory that is free after the next `send`."""
         self._to_give += size
-
-    def send_lent(self, parts: Sequence[memoryview | bytes]) -> bool:
-        """Sends what there is, and then parts of which some are lent; False where these could not be read.
-
-        Errors as `PlainStream.send`; where they could be read in part, too.
-        """
-        self.send()
-        try:
-            self._stream.send(parts)
-        except Unreadable:
-            return False
-        return True
 
     def send(self) -> None:
         """Sends what there is. Errors as `PlainStream.send`."""

@@ -5,17 +5,15 @@ What is not at hand arrives later: by another thread, or, where it is for those 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import accumulate
 
 from dmsnap.block.completion import COMPLETED, Completion
 from dmsnap.block.contract import BlockDevice, ReadRequest
-from dmsnap.block.loan import Loan
 from dmsnap.serve.nbd.arrivals import Arrivals
+from dmsnap.serve.nbd.borrowing import Borrower
 from dmsnap.serve.nbd.counters import Counters
 from dmsnap.serve.nbd.failures import told
 from dmsnap.serve.nbd.outbox import Holdings, Outbox
@@ -31,9 +29,6 @@ MOST_TOGETHER = 256
 """Reads whose replies are sent together."""
 FEWEST_BORROWED, LARGE_BYTES = 4, 1 << 15
 """Fewer reads than that, unless they are large: to copy them costs less than to borrow."""
-MOST_BORROWED_BYTES = 8 << 20
-"""At once, unless one read is larger: what is lent is many small pieces, where chunks of a snapshot alternate, and who
-lends may have to wait until a slow client has taken them."""
 COLLECTED_TOGETHER = 8
 """Reads that had to be waited for, answered together: the client can ask for more while others are still waited for."""
 
@@ -60,6 +55,7 @@ class Reader:
         arrivals: Where other threads put what finished later.
         holdings: Accounts for memory that is not used again.
         counters: Of the connection.
+        borrower: Answers what the device lends, where that is possible: not under TLS.
     """
 
     def __init__(
@@ -70,6 +66,7 @@ class Reader:
         arrivals: Arrivals,
         holdings: Holdings,
         counters: Counters,
+        borrower: Borrower | None,
     ) -> None:
         self._device = device
         self._replies = replies
@@ -77,6 +74,7 @@ class Reader:
         self._arrivals = arrivals
         self._holdings = holdings
         self._counters = counters
+        self._borrower = borrower
         self._kept: _Memory | None = None
         self._coming_back: _Memory | None = None
         self._position = 0
@@ -115,11 +113,11 @@ class Reader:
         """
         head = self._replies.data_head_bytes
         done, count = 0, len(requests)
-        borrows = self._outbox.takes_lent and (count >= FEWEST_BORROWED or requests[0][2] >= LARGE_BYTES)
+        if self._borrower is not None and (count >= FEWEST_BORROWED or requests[0][2] >= LARGE_BYTES):
+            self._outbox.send()
+            self._position = 0
+            done = self._borrower.answer(requests)
         while done < count:
-            if borrows and (answered := self._borrow(requests[done : done + MOST_TOGETHER])):
-                done += answered
-                continue
             try:
                 memory = self._memory(requests, done)
             except MemoryError as error:
@@ -145,46 +143,6 @@ class Reader:
             if done < count:
                 self._outbox.send()
                 self._position = 0
-
-    def _borrow(self, requests: Sequence[tuple[int, int, int]]) -> int:
-        """Answers reads from the device's own memory, uncopied, if it lends it; returns how many."""
-        lengths = [length for _, _, length in requests]
-        if (total := sum(lengths)) > MOST_BORROWED_BYTES:
-            few = max(1, bisect_right(list(accumulate(lengths)), MOST_BORROWED_BYTES))
-            requests, total = requests[:few], sum(lengths[:few])
-        try:
-            loan = self._device.lend([(offset, length) for _, offset, length in requests])
-        except Exception as error:  # noqa: BLE001 - who reads it meets it again
-            told(error)
-            return 0
-        if loan is None:
-            return 0
-        try:
-            sent = self._send_lent(requests, loan)
-        except OSError:
-            loan.in_vain()  # maybe what was lent is gone, and not the client
-            raise
-        finally:
-            loan.end()
-        if not sent:
-            return 0
-        self._position = 0
-        self._counters.reads += len(requests)
-        self._counters.bytes_read += total
-        return len(requests)
-
-    def _send_lent(self, requests: Sequence[tuple[int, int, int]], loan: Loan) -> bool:
-        parts: list[memoryview | bytes] = []
-        try:
-            for head, views in zip(self._replies.data_heads(requests), loan.views, strict=True):
-                parts.append(head)
-                parts += views
-        except MemoryError:  # copied in smaller parts, it may do
-            return False
-        if self._outbox.send_lent(parts):
-            return True
-        loan.in_vain()
-        return False
 
     def _memory(self, requests: Sequence[tuple[int, int, int]], done: int) -> _Memory:
         """Memory for the next request at least."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import select
 import socket
 import ssl
 import struct
@@ -47,6 +48,8 @@ class PlainStream:
         self._brisk = False
         self._receive_seconds: float | None = None
         self._send_seconds = send_seconds
+        self._takes_more = select.poll()
+        self._takes_more.register(sock, select.POLLOUT)
         sock.settimeout(None)  # limits are the kernel's: those of Python cost a system call each time
         with contextlib.suppress(OSError):  # not for a unix socket
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -117,11 +120,11 @@ class PlainStream:
 
         Raises:
             ProtocolViolation: The client does not take it, or too slowly.
-            Unreadable: The memory of a part cannot be read; nothing was sent.
             OSError: The connection is broken.
         """
         if len(parts) > MOST_PARTS:
-            self._send_in_turn(parts)
+            for begin in range(0, len(parts), MOST_PARTS):
+                self.send(parts[begin : begin + MOST_PARTS])
             return
         try:
             if len(parts) == 1:
@@ -130,35 +133,50 @@ class PlainStream:
             else:
                 total = sum(map(len, parts))
                 sent = self.sock.sendmsg(parts)
+            if sent < total:
+                self._send_rest(parts, sent, total)
+        except BlockingIOError:
+            raise _late() from None
+
+    def send_now(self, parts: Sequence[memoryview | bytes]) -> int:
+        """Sends what the socket takes without waiting, and returns how many bytes that is; of 1024 parts at most.
+
+        Raises:
+            Unreadable: The memory of a part cannot be read; nothing was sent.
+            OSError: The connection is broken.
+        """
+        try:
+            return self.sock.sendmsg(parts, (), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
         except OSError as error:
             if error.errno == errno.EFAULT:
                 raise Unreadable("the memory of a reply cannot be read") from None
-            if isinstance(error, BlockingIOError):
-                raise _late() from None
             raise
-        if sent < total:
-            self._send_rest(parts, sent, total)
 
-    def _send_in_turn(self, parts: Sequence[memoryview | bytes]) -> None:
-        self.send(parts[:MOST_PARTS])
-        try:
-            for begin in range(MOST_PARTS, len(parts), MOST_PARTS):
-                self.send(parts[begin : begin + MOST_PARTS])
-        except Unreadable as error:
-            raise ConnectionAbortedError(str(error)) from None
+    def deadline(self, size: int) -> float:
+        """Until when a client must have taken so many bytes; by `monotonic`."""
+        return monotonic() + self._send_seconds + size / LEAST_BYTES_A_SECOND
+
+    def wait_to_send(self, until: float) -> None:
+        """Waits until the client takes more.
+
+        Raises:
+            ProtocolViolation: It does not, or it is too late.
+        """
+        left = min(until - monotonic(), self._send_seconds)
+        if left <= 0 or not self._takes_more.poll(left * 1000):
+            raise _late()
 
     def _send_rest(self, parts: Sequence[memoryview | bytes], sent: int, total: int) -> None:
-        until = monotonic() + self._send_seconds + total / LEAST_BYTES_A_SECOND
+        until = self.deadline(total)
         for part in parts:
             view = memoryview(part)[sent:]
             sent = max(0, sent - len(part))
             while view:
                 if monotonic() > until:
                     raise _late()
-                try:
-                    view = view[self.sock.send(view) :]
-                except BlockingIOError:
-                    raise _late() from None
+                view = view[self.sock.send(view) :]
 
     def finish(self) -> None:
         """Says that nothing more will be sent."""
