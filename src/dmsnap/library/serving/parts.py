@@ -144,11 +144,16 @@ class Parts:
             for other in self.snapshots.values():
                 refuse_same(cow, other.store.device, "named twice", "name each store once", parts=True)
             snapshot: SnapshotFile | WritableSnapshotFile
+            size = served.sizes_bytes.get(name)
             if read_only:
-                snapshot = stack.enter_context(open_snapshot(cow, self.origin, prefetch=prefetch, trace=trace))
+                snapshot = stack.enter_context(
+                    open_snapshot(cow, self.origin, prefetch=prefetch, trace=trace, size_bytes=size)
+                )
                 refuse_invalid(snapshot.store)
             else:
-                snapshot = open_snapshot(cow, self.origin, "r+", prefetch=prefetch, trace=trace, sync=sync, full=full)
+                snapshot = open_snapshot(
+                    cow, self.origin, "r+", prefetch=prefetch, trace=trace, sync=sync, full=full, size_bytes=size
+                )
                 stack.enter_context(snapshot)
                 snapshot.exceptions.on_invalid.append(partial(self._hear_lost, name, snapshot))
                 self._live.add(snapshot.exceptions, snapshot.size_bytes)

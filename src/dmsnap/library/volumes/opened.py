@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from dmsnap.block.contract import BlockDevice, ReadOnlyDevice
+from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, ReadOnlyDevice
 from dmsnap.block.medium import printable
 from dmsnap.block.open import open_device
 from dmsnap.errors import DmsnapError
@@ -63,6 +63,14 @@ class Volume:
     def origin(self) -> str | None:
         """The name of the volume that this snapshot was taken of; None for what is no snapshot."""
         return self.assembly.origin_of(self.logical.name)
+
+    @property
+    def snapshot_bytes(self) -> int | None:
+        """The size of this snapshot, whose origin may have grown since; None for what is no snapshot."""
+        snapshot = self.assembly.snapshots.by_name.get(self.logical.name)
+        if snapshot is None:
+            return None
+        return snapshot.extent_count * self.group.group.extent_size_sectors * SECTOR_BYTES
 
     @property
     def other_snapshots(self) -> tuple[str, ...]:

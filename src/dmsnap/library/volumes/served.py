@@ -27,12 +27,14 @@ class ServedSources:
 
     Attributes:
         snaps: The stores of snapshots, by the names of their exports.
+        sizes_bytes: Of those snapshots whose origin may have grown since.
         origin: What all of them were taken of; None if there are none.
         plain: Volumes that are no snapshots, by the names of their exports.
         doubts: What people should know.
     """
 
     snaps: dict[str, Source] = field(default_factory=dict)
+    sizes_bytes: dict[str, int] = field(default_factory=dict)
     origin: Source | None = None
     plain: dict[str, BlockDevice] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
@@ -59,7 +61,7 @@ def served_sources(
     if not any(map(is_lvm_address, (*snaps.values(), origin))):
         if origin is None:
             raise NoOrigin("what were the snapshots taken of?", hint="name it with --origin")
-        return ServedSources(dict(snaps), origin)
+        return ServedSources(dict(snaps), origin=origin)
     volumes, served = OpenVolumes(stack), ServedSources()
     found: list[Volume] = []
     for name, snap in snaps.items():
@@ -73,6 +75,8 @@ def served_sources(
                 volume.refuse_to_write()
             sources = snapshot_sources(snap, origin, volumes, write_cow=not read_only, write_origin=not read_only)
             served.snaps[name] = sources.cow
+            if origin is None and volume is not None and volume.snapshot_bytes is not None:
+                served.sizes_bytes[name] = volume.snapshot_bytes
             if served.origin is None or origin is None:
                 served.origin = _one_origin(found, volume, served.origin, sources.origin)
         if volume is not None:

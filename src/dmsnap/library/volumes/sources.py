@@ -9,6 +9,7 @@ from typing import NamedTuple
 from dmsnap.block.contract import BlockDevice, ReadOnlyDevice
 from dmsnap.block.medium import printable
 from dmsnap.block.wrap.read_only import ReadOnlyWrapper
+from dmsnap.block.wrap.slice import SliceDevice
 from dmsnap.errors import DmsnapError
 from dmsnap.library.source import Source
 from dmsnap.library.volumes.address import is_lvm_address
@@ -26,7 +27,7 @@ class SnapshotSources(NamedTuple):
 
     Attributes:
         cow: The COW store.
-        origin: What it was taken of.
+        origin: What it was taken of; where it is only to be read, as much of it as the snapshot has.
         volume: The logical volume that the store is, or None.
     """
 
@@ -79,7 +80,7 @@ def snapshot_sources(
     below = volume.assembly.storage(volume.origin)
     if write_origin and below.read_only:
         raise ReadOnlyDevice(f"{below.name}: can only be read: it is a mirror, or lies on one", hint="export instead")
-    return SnapshotSources(cow, below if write_origin else ReadOnlyWrapper(below), volume)
+    return SnapshotSources(cow, below if write_origin else _as_long_as(volume, below), volume)
 
 
 def described_sources(cow: Source, origin: Source | None, volumes: OpenVolumes) -> tuple[Source, Source | None]:
@@ -92,7 +93,7 @@ def described_sources(cow: Source, origin: Source | None, volumes: OpenVolumes) 
         return cow, None
     with contextlib.suppress(DmsnapError):  # the origin may lie where nothing is
         if volume.origin is not None:
-            origin = ReadOnlyWrapper(volume.assembly.storage(volume.origin))
+            origin = _as_long_as(volume, volume.assembly.storage(volume.origin))
     return volume.storage(), origin
 
 
@@ -115,6 +116,13 @@ def plain_volume(source: Source, volumes: OpenVolumes, *, writable: bool = False
         )
     volume.refuse_to_write()
     return device
+
+
+def _as_long_as(snapshot: Volume, origin: BlockDevice) -> BlockDevice:
+    """The part of an origin, which may have grown since, that a snapshot is of; only to be read."""
+    size = snapshot.snapshot_bytes
+    below = ReadOnlyWrapper(origin)
+    return below if size is None or size >= below.size_bytes else SliceDevice(below, 0, size)
 
 
 def _as_origin(origin: Source, snapshot: Volume | None, volumes: OpenVolumes, *, writable: bool) -> Source:
