@@ -1,12 +1,13 @@
 """Replies that go out of the device's own memory, uncopied.
 
-Memory is borrowed for one system call that does not wait, so that no client holds up who lends, however slow it is.
-What the socket does not take at once is borrowed again when it takes more.
+Memory is borrowed for a short time, so that no client holds up who lends, however slow it is. What the client does not
+take in that time is borrowed again when it takes more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
 
 from dmsnap.block.contract import BlockDevice
 from dmsnap.errors import DmsnapError
@@ -17,10 +18,13 @@ from dmsnap.serve.nbd.stream import PlainStream, Unreadable
 
 __all__ = ["Borrower"]
 
-TOGETHER_BYTES = 160 << 10
-"""Borrowed at once: somewhat less than a socket takes (212992 bytes, net.core.wmem_default), and few enough pieces for
-one system call where chunks of 512 bytes alternate between origin and COW device."""
+TOGETHER_BYTES = 1 << 20
 MOST_TOGETHER = 256
+"""Borrowed at once: where chunks of 512 bytes alternate between origin and COW device, that is 2048 pieces."""
+MOST_PARTS = 1024
+"""Of one system call: IOV_MAX of Linux."""
+HELD_SECONDS = 0.02
+"""So long a client may take for what was borrowed."""
 
 _Read = tuple[int, int, int]
 
@@ -108,12 +112,31 @@ class Borrower:
                 parts += views
             if skipped:
                 parts[1] = parts[1][skipped:]
-            return self._stream.send_now(parts)
+            return self._push(parts)
         except (Unreadable, MemoryError) as error:
             unreadable = isinstance(error, Unreadable)
             return None
         finally:
             loan.end(unreadable=unreadable)
+
+    def _push(self, parts: list[memoryview | bytes]) -> int:
+        """Sends what the client takes in a short time; returns how many bytes."""
+        gone = sent = self._stream.send_now(parts[:MOST_PARTS])
+        if sent == sum(map(len, parts)):
+            return sent
+        number, until = 0, monotonic() + HELD_SECONDS
+        while True:
+            while number < len(parts) and sent >= len(parts[number]):
+                sent -= len(parts[number])
+                number += 1
+            if number == len(parts) or not self._stream.takes_more(until - monotonic()):
+                return gone
+            parts[number] = parts[number][sent:]
+            try:
+                sent = self._stream.send_now(parts[number : number + MOST_PARTS])
+            except Unreadable:  # the next time, nothing can be sent, and that is told
+                return gone
+            gone += sent
 
     def _copy(self, head: bytes, offset: int, length: int, skipped: int) -> int:
         """Sends a part of a reply that cannot be broken off any more."""

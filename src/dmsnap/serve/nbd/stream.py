@@ -139,7 +139,7 @@ class PlainStream:
             raise _late() from None
 
     def send_now(self, parts: Sequence[memoryview | bytes]) -> int:
-        """Sends what the socket takes without waiting, and returns how many bytes that is; of 1024 parts at most.
+        """Sends what the socket takes without waiting, of 1024 parts at most, and returns how many bytes that is.
 
         Raises:
             Unreadable: The memory of a part cannot be read; nothing was sent.
@@ -165,8 +165,12 @@ class PlainStream:
             ProtocolViolation: It does not, or it is too late.
         """
         left = min(until - monotonic(), self._send_seconds)
-        if left <= 0 or not self._takes_more.poll(left * 1000):
+        if left <= 0 or not self.takes_more(left):
             raise _late()
+
+    def takes_more(self, seconds: float) -> bool:
+        """Whether `send_now` would send something, within so many seconds."""
+        return bool(self._takes_more.poll(max(0.0, seconds) * 1000))
 
     def _send_rest(self, parts: Sequence[memoryview | bytes], sent: int, total: int) -> None:
         until = self.deadline(total)
