@@ -92,11 +92,11 @@ def _reads(folder: Path, images: Images) -> Iterator[Row]:
             f"{QEMU}, {several}": partial(_cached, four, servers[QEMU], DEEP),
             f"{NBDKIT}, {several}": partial(_cached, four, servers[NBDKIT], DEEP),
         }
-        yield from rows("4 KiB reads, light client", light, {one: NO_SLOWER}, sound=sound)
+        yield from rows("reads, light client", light, {one: NO_SLOWER}, sound=sound)
         many = Load("randread", DEEP, connections=CONNECTIONS)
         measures = {f"{OURS}, {several}": partial(_cached, with_fio, servers[OURS], many)}
         measures |= {one: partial(_cached, with_fio, servers[OURS], deep)}
-        yield from rows("the same, by fio", measures, {})
+        yield from rows("the same, by fio", measures, {one: NO_SLOWER}, sound=sound)
 
 
 def _cached(measure: Callable[[Server, _What], Taken], server: Server, what: _What) -> Taken:

@@ -20,7 +20,7 @@ from dmsnap.block.wrap import Wrapper
 from dmsnap.serve.nbd import Export
 from dmsnap.serve.nbd.descriptors import affordable_connections, raise_limit
 from dmsnap.serve.nbd.outbox import MOST_HELD_BYTES
-from dmsnap.serve.nbd.stream import PlainStream
+from dmsnap.serve.nbd.stream import UNIX_SEND_BYTES, PlainStream
 from dmsnap.serve.nbd.working import THREADS
 
 SIZE = 1 << 20
@@ -272,6 +272,15 @@ def test_a_machine_that_went_away_is_noticed() -> None:
             PlainStream(accepted, send_seconds=1)
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+
+
+def test_the_kernel_holds_a_bounded_amount_for_a_client_on_a_unix_socket() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        PlainStream(ours, send_seconds=1)
+        most = int(Path("/proc/sys/net/core/wmem_max").read_text())
+        held = ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        assert held == 2 * min(UNIX_SEND_BYTES, most), "as socket(7) says"
 
 
 def test_lies_about_lengths_cost_nothing(serve) -> None:

@@ -18,6 +18,10 @@ __all__ = ["PlainStream", "TlsStream", "Unreadable"]
 
 MOST_PARTS = 512
 """Pieces of memory in one sendmsg(2); Linux takes 1024."""
+UNIX_SEND_BYTES = 1 << 19
+"""What a Unix socket is asked to hold of replies; Linux counts its own part in and allows for twice that, within
+``net.core.wmem_max``. With what it holds by itself (208 KiB), client and server go to sleep in turns over one reply of
+1 MiB. TCP finds its own size."""
 LEAST_BYTES_A_SECOND = 1 << 16
 """What a client must take or give at least, beside the time that every transfer has."""
 BRISK_SECONDS = 200e-6
@@ -50,6 +54,8 @@ class PlainStream:
         self._send_seconds = send_seconds
         self._takes_more = select.poll()
         self._takes_more.register(sock, select.POLLOUT)
+        if sock.family == socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNIX_SEND_BYTES)
         sock.settimeout(None)  # limits are the kernel's: those of Python cost a system call each time
         with contextlib.suppress(OSError):  # not for a unix socket
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
