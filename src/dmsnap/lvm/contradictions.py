@@ -12,7 +12,7 @@ from .model import LogicalVolume, PhysicalVolume, Segment
 from .placement import Placement
 from .segments import RegularSegments
 
-__all__ = ["MOST_LEVELS", "problems_of"]
+__all__ = ["MOST_LEVELS", "lower_volumes", "problems_of"]
 
 MOST_LEVELS = 20
 """How many volumes may lie on each other; a pool on RAID, cached and being moved, takes eight."""
@@ -72,17 +72,17 @@ def _problem(volume: LogicalVolume, placement: Placement, below: set[str], volum
         expected += segment.extent_count
         if problem := placement.place(volume.name, segment):
             return f"{where} {problem}"
-        for name in _others(segment):
+        for name in lower_volumes(segment):
             if name not in volumes:
                 return f"{where} names {name[:40]!a}, which is not there"
-        below.update(name for name in _others(segment) if segment.snapshot is None)
+        below.update(name for name in lower_volumes(segment) if segment.snapshot is None)
         if segment.snapshot is not None and len(volume.segments) > 1:
             return f"{where} is a snapshot and not alone"
     return ""
 
 
-def _others(segment: Segment) -> Iterator[str]:
-    """The logical volumes that a segment names."""
+def lower_volumes(segment: Segment) -> Iterator[str]:
+    """Yields the logical volumes that a segment needs; some more than once."""
     yield from (area.name for area in (*segment.areas, *segment.metadata_areas) if area.is_volume)
     for field in REFERENCES:
         value = segment.fields.get(field)

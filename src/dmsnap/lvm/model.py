@@ -53,7 +53,8 @@ class Segment:
         extent_count: Its length.
         kind: The type, without its flags: ``striped`` (also linear: one area), ``mirror``, ``raid1``, ``raid0``,
             ``raid0_meta``, ``snapshot``, ``zero``, ``error``, ``thin``, ``thin-pool``, ``cache``, ``vdo`` …
-        areas: Stripes or legs in their order; of RAID the data volumes. Empty for kinds that have none.
+        areas: Stripes or legs in their order; of RAID the data volumes, of a pool its data, of a cached volume what
+            is cached. Empty for kinds that have none.
         stripe_size_sectors: Of more than one stripe, else 0.
         region_size_sectors: Of mirrors and RAID, else 0.
         metadata_areas: Of RAID: the volumes that hold its own metadata, one for each area or none at all.

@@ -19,6 +19,15 @@ __all__ = ["RegularSegments", "segment_of", "segments_of_run"]
 
 LARGEST_CHUNK_SECTORS = 1 << 31
 
+_ONE_AREA = {
+    "thin-pool": "pool",
+    "cache-pool": "data",
+    "cache": "origin",
+    "writecache": "origin",
+    "vdo-pool": "data",
+}
+"""Kinds that lie on all of one other volume, and the fields that name it."""
+
 
 def segment_of(section: Section, physical_volumes: Container[str], where: str) -> Segment:
     """Reads a segment.
@@ -45,6 +54,8 @@ def segment_of(section: Section, physical_volumes: Container[str], where: str) -
         areas, metadata_areas = _raid_areas(section, physical_volumes, where)
     elif kind == "snapshot":
         snapshot = _snapshot(section, where)
+    elif kind in _ONE_AREA:
+        areas = (Area(string(section, _ONE_AREA[kind], where), 0, is_volume=True),)
     return Segment(
         start_extent=number(section, "start_extent", where),
         extent_count=number(section, "extent_count", where, least=1),

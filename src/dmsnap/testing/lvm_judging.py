@@ -48,16 +48,14 @@ _KNOWN = {
     "degraded": ("content vgdegraded-raid_rimage_0: *",),
     # LVM puts error devices of their own where a disk is missing, if told to activate the rest.
     "partial": ("table vgpartial-*missing_0_0*",),
-    # Refused, with rows that do not say all that LVM knows of pools and caches; the kernel has written to the latter.
+    # Refused: how full pools are is in metadata of their own; the kernel has written to those, and to the caches.
     "refused": (
         "table *: None is ours, *", "content *: None is ours, *", "content vgrefused-pool-tpool: *",
-        "table vgrefused-lvol0_pmspare: *", "lvs thin*: *", "lvs pool: *", "lvs [[]pool_t*: *",
-        "lvs [[]lvol0_pmspare]: *",
+        "table vgrefused-lvol0_pmspare: *", "lvs thin: data_percent *", "lvs pool: data_percent *",
     ),
     "cached": (
         "table *: None is ours, *", "content *: None is ours, *", "content vgcached-fast*: *",
-        "table vgcached-lvol0_pmspare: *", "lvs slow*: *", "lvs [[]slow*: *", "lvs [[]fast*: *",
-        "lvs [[]lvol0_pmspare]: *",
+        "table vgcached-lvol0_pmspare: *", "lvs slow*: data_percent *", "lvs [[]fast_cpool]: data_percent *",
     ),
 }  # fmt: skip
 """Differences that must be, or are known, by case: patterns of what the functions below return."""

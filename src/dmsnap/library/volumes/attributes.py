@@ -14,6 +14,10 @@ from dmsnap.lvm.model import LogicalVolume
 __all__ = ["attributes"]
 
 _ALLOCATION = {"contiguous": "c", "cling": "l", "cling_by_tags": "C", "normal": "n", "anywhere": "a"}
+_LETTERS = {"thin": "V", "thin-pool": "t", "vdo": "v", "vdo-pool": "d", "zero": "v", "error": "v"}
+_CACHES = ("cache", "cache-pool", "writecache")
+_CACHE_VOLUME = "CACHE_VOL"
+"""The flag of a volume that is a cache by itself, without a pool."""
 
 
 def attributes(volume: LogicalVolume, relations: Relations, partial: Container[str]) -> str:
@@ -33,7 +37,7 @@ def attributes(volume: LogicalVolume, relations: Relations, partial: Container[s
             "-",
             "-",
             _target(volume, relations),
-            "z" if _zeroes(volume) else "-",
+            "z" if _zeroes(volume, relations) else "-",
             "p" if volume.name in partial else "-",
             "k" if "ACTIVATION_SKIP" in volume.flags | volume.status else "-",
         )
@@ -56,24 +60,16 @@ def _kind(volume: LogicalVolume, relations: Relations) -> str:
         return "O" if name in relations.merging_into else "o"
     if name in relations.external_origins:
         return "o"
-    if role in ("metadata", "raid metadata"):
+    if role in ("metadata", "raid metadata") or _is_spare(volume):
         return "e"
-    if kind in ("cache", "cache-pool", "writecache"):
+    if kind in _CACHES or role == "cache data" or _CACHE_VOLUME in volume.flags:
         return "C"
     if kind.startswith("raid"):
         return "R" if "NOTSYNCED" in volume.status else "r"
     if kind == "mirror":
         return "M" if "NOTSYNCED" in volume.status else "m"
-    if kind == "thin":
-        return "V"
-    if kind == "thin-pool":
-        return "t"
-    if kind == "vdo":
-        return "v"
-    if kind == "vdo-pool":
-        return "d"
-    if kind in ("zero", "error"):
-        return "v"
+    if kind in _LETTERS:
+        return _LETTERS[kind]
     if name in relations.origins:
         return "S" if name in relations.merging else "s"
     return {"thin data": "T", "vdo data": "D", "image": "I", "raid image": "I", "log": "l", "cache origin": "o"}.get(
@@ -96,9 +92,9 @@ def _target(volume: LogicalVolume, relations: Relations) -> str:
     """Letter 7: the kind of target that a kernel would have for it."""
     name, kind = volume.name, _segment_kind(volume)
     role = relations.roles.get(name, "")
-    if kind.startswith("thin") or role in ("thin data", "metadata") or name in relations.external_origins:
+    if kind in ("thin", "thin-pool"):
         return "t"
-    if kind in ("cache", "cache-pool", "writecache"):
+    if kind in _CACHES or role == "cache origin" or _CACHE_VOLUME in volume.flags:
         return "C"
     if kind.startswith("raid") or role.startswith("raid"):
         return "r"
@@ -106,10 +102,16 @@ def _target(volume: LogicalVolume, relations: Relations) -> str:
         return "m"
     if name in relations.snapshots or name in relations.origins:
         return "s"
-    if kind.startswith("vdo"):
-        return "d"
-    return "v" if kind in ("zero", "error") else "-"
+    return "v" if kind in ("vdo", "zero", "error") else "-"
 
 
-def _zeroes(volume: LogicalVolume) -> bool:
-    return bool(volume.segments) and volume.segments[0].fields.get("zero_new_blocks") == 1
+def _zeroes(volume: LogicalVolume, relations: Relations) -> bool:
+    """Letter 8: whether new blocks are filled with zeros, which a thin volume has from its pool."""
+    kind = _segment_kind(volume)
+    pool = volume.segments[0].fields.get("thin_pool") if kind == "thin" else volume.name
+    return kind in ("thin", "thin-pool") and pool in relations.zeroing
+
+
+def _is_spare(volume: LogicalVolume) -> bool:
+    """Whether it is what LVM repairs the metadata of pools with; only its name says so."""
+    return volume.name.endswith("_pmspare") and "VISIBLE" not in volume.status

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
+from dmsnap.lvm.contradictions import lower_volumes
 from dmsnap.lvm.model import LogicalVolume, Segment, SnapshotOf, VolumeGroup
 from dmsnap.lvm.segments import RegularSegments
 
@@ -32,6 +33,7 @@ class Relations:
         merging_into: By the name of an origin: the snapshot that is being merged into it.
         roles: What a volume is to another: ``image``, ``raid image``, ``raid metadata``, ``log``, ``metadata`` …
         external_origins: Volumes that thin ones begin as.
+        zeroing: Thin pools that fill new blocks with zeros.
     """
 
     origins: dict[str, SnapshotOf] = field(default_factory=dict)
@@ -40,6 +42,7 @@ class Relations:
     merging_into: dict[str, str] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
     external_origins: set[str] = field(default_factory=set)
+    zeroing: set[str] = field(default_factory=set)
 
 
 def relations(group: VolumeGroup) -> Relations:
@@ -53,6 +56,8 @@ def relations(group: VolumeGroup) -> Relations:
                 _add_snapshot(segment.snapshot, found)
             elif segment.kind != "striped" or segment.log:
                 _add_roles(segment, found)
+            if segment.fields.get("zero_new_blocks") == 1:
+                found.zeroing.add(volume.name)
     return found
 
 
@@ -86,6 +91,8 @@ def _add_roles(segment: Segment, found: Relations) -> None:
 def partial_volumes(group: VolumeGroup, missing: Container[str]) -> set[str]:
     """Returns the names of all volumes that lie, in part, on physical volumes that are missing.
 
+    As in LVM a snapshot and its origin are so together, since neither can be activated alone.
+
     Args:
         group: The group.
         missing: The metadata's names of the physical volumes.
@@ -93,11 +100,15 @@ def partial_volumes(group: VolumeGroup, missing: Container[str]) -> set[str]:
     users: defaultdict[str, list[str]] = defaultdict(list)
     partial: list[str] = []
     for volume in group.logical_volumes.values():
-        for name, is_volume in _needs(volume, group.physical_volumes):
+        for name, is_volume in _needs(volume, group):
             if is_volume:
                 users[name].append(volume.name)
             elif name in missing:
                 partial.append(volume.name)
+        snapshot = _snapshot_of(volume)
+        if snapshot is not None:
+            users[snapshot.origin].append(snapshot.cow_store)
+            users[snapshot.cow_store].append(snapshot.origin)
     seen = set(partial)
     while partial:
         for user in users[partial.pop()]:
@@ -107,13 +118,20 @@ def partial_volumes(group: VolumeGroup, missing: Container[str]) -> set[str]:
     return seen
 
 
-def _needs(volume: LogicalVolume, physical: Container[str]) -> Iterable[tuple[str, bool]]:
+def _snapshot_of(volume: LogicalVolume) -> SnapshotOf | None:
+    """What a volume says of another that is a snapshot, if it is there for that."""
+    return volume.segments[0].snapshot if volume.segments else None
+
+
+def _needs(volume: LogicalVolume, group: VolumeGroup) -> Iterable[tuple[str, bool]]:
+    """Yields what a volume needs: names, and whether they are those of logical volumes."""
     if isinstance(volume.segments, RegularSegments):
         for name in set(volume.segments.run.area_names):
-            yield name, name not in physical
+            yield name, name not in group.physical_volumes
         return
     for segment in volume.segments:
-        for area in (*segment.areas, *segment.metadata_areas):
-            yield area.name, area.is_volume
-        if segment.log:
-            yield segment.log, True
+        for area in segment.areas:
+            if not area.is_volume:
+                yield area.name, False
+        for name in lower_volumes(segment):
+            yield name, True

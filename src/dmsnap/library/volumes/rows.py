@@ -35,7 +35,7 @@ class VolumeRow(NamedTuple):
         seg_count: How many segments it has.
         seg_start: Where the segment begins in the volume, in bytes.
         seg_size: Its length in bytes.
-        origin: What a snapshot was taken of.
+        origin: What a snapshot was taken of; what a thin volume began as; what is cached.
         chunk_size: Of a snapshot (or pool), in bytes.
         data_percent: How full a snapshot is, two decimals; also of an origin that a snapshot is merged into.
         stripes: Stripes or images.
@@ -249,8 +249,8 @@ def _row(
 ) -> VolumeRow:
     extent = group.extent_size_sectors * SECTOR_BYTES
     snapshot = related.origins.get(volume.name)
-    chunk = segment.fields.get("chunk_size", 0) if snapshot is None else snapshot.chunk_size_sectors
-    origin = "" if snapshot is None else _shown(snapshot.origin, group)
+    chunk = _chunk_size(segment, group) if snapshot is None else snapshot.chunk_size_sectors
+    origin = _origin(segment) if snapshot is None else snapshot.origin
     fullness = percent.get(related.merging_into.get(volume.name, volume.name), "")
     return VolumeRow(
         vg_name=group.name,
@@ -262,7 +262,7 @@ def _row(
         seg_count=str(len(volume.segments)),
         seg_start=str(segment.start_extent * extent),
         seg_size=str(segment.extent_count * extent),
-        origin=origin,
+        origin=_shown(origin, group),
         chunk_size=str(chunk * SECTOR_BYTES if isinstance(chunk, int) else 0),
         data_percent=fullness,
         stripes=str(len(segment.areas)),
@@ -273,8 +273,25 @@ def _row(
     )
 
 
+def _chunk_size(segment: Segment, group: VolumeGroup) -> object:
+    """In sectors; that of a cached volume is its pool's."""
+    if segment.kind == "cache" and "chunk_size" not in segment.fields:
+        pool = group.logical_volumes.get(str(segment.fields.get("cache_pool")))
+        segment = pool.segments[0] if pool is not None and pool.segments else segment
+    return segment.fields.get("chunk_size", 0)
+
+
+def _origin(segment: Segment) -> str:
+    """What a thin volume was taken of or began as, and what is cached; empty for any other."""
+    if segment.kind in ("thin", "cache", "writecache"):
+        for field in ("origin", "external_origin"):
+            if isinstance(origin := segment.fields.get(field), str):
+                return origin
+    return ""
+
+
 def _shown(origin: str, group: VolumeGroup) -> str:
-    """An origin's name: LVM hides that of a sparse volume."""
+    """An origin's name: LVM hides that of a sparse volume, and of what is cached."""
     volume = group.logical_volumes.get(origin)
     return origin if volume is None or "VISIBLE" in volume.status else f"[{origin}]"
 
