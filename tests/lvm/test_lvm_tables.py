@@ -13,9 +13,9 @@ from dmsnap.lvm.model import LogicalVolume, Segment
 from dmsnap.lvm.tables import dm_name, tables
 
 
-def table(name: str, *volumes: LogicalVolume) -> dict[str, list[str]]:
+def table(name: str, *volumes: LogicalVolume, missing: str = "") -> dict[str, list[str]]:
     """The tables of a volume, by device."""
-    return dict(tables(group_of_volumes(*volumes), name))
+    return dict(tables(group_of_volumes(*volumes), name, missing=missing.split()))
 
 
 def test_dashes_in_names_are_doubled() -> None:
@@ -34,6 +34,26 @@ def test_stripes_zero_and_error() -> None:
     assert table("odd", volume) == {
         "vg--a-odd": ["0 32 striped 2 4 pv0 24 pv1 32", "32 8 zero", "40 8 error"],
     }
+
+
+def test_where_a_physical_volume_is_missing_an_error_device_stands_for_each_area_on_it() -> None:
+    stripes = Segment(2, 4, "striped", (area("pv0", 1), area("pv1", 2)), stripe_size_sectors=4)
+    volume = lv("part", linear(area("pv0", 8), 2), stripes)
+    assert list(table("part", volume, missing="pv1").items()) == [
+        ("vg--a-part-missing_1_1", ["0 32 error"]),
+        ("vg--a-part", ["0 16 linear pv0 80", "16 32 striped 2 4 pv0 24 vg--a-part-missing_1_1 0"]),
+    ]
+    assert table("part", volume, missing="pv0")["vg--a-part"] == [
+        "0 16 linear vg--a-part-missing_0_0 0",
+        "16 32 striped 2 4 vg--a-part-missing_1_0 0 pv1 32",
+    ]
+
+
+def test_the_error_device_below_an_origin_is_named_for_the_volume() -> None:
+    origin, store = lv("origin", linear(area("pv0"), 16)), lv("snap", linear(area("pv1"), 4))
+    made = table("snap", origin, store, snapshot("snap", "origin", 16), missing="pv0 pv2")
+    assert made["vg--a-origin-real"] == ["0 128 linear vg--a-origin-missing_0_0 0"]
+    assert made["vg--a-origin-missing_0_0"] == ["0 128 error"]
 
 
 ORIGIN = lv("origin", linear(area("pv0"), 16))

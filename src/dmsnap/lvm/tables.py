@@ -6,11 +6,12 @@ Where the kernel would print ``major:minor``, a device stands by its name: physi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Container, Iterator
 
 from dmsnap.lvm.kinds import NotAssembled, why_not_assembled
 from dmsnap.lvm.legs import is_moved
-from dmsnap.lvm.model import Area, LogicalVolume, Segment, VolumeGroup
+from dmsnap.lvm.model import LogicalVolume, Segment, VolumeGroup
 from dmsnap.lvm.snapshots import Snapshots
 from dmsnap.target.table import origin_table_line, table_argument, table_line
 
@@ -34,7 +35,7 @@ def dm_name(group: str, volume: str, layer: str = "") -> str:
     return "-".join(name.replace("-", "--") for name in (group, volume)) + (f"-{layer}" if layer else "")
 
 
-def tables(group: VolumeGroup, name: str) -> list[tuple[str, list[str]]]:
+def tables(group: VolumeGroup, name: str, *, missing: Container[str] = ()) -> list[tuple[str, list[str]]]:
     """Returns the tables of all devices that come to be when a volume is activated, with what they need first.
 
     With an origin its snapshots are activated, and with a snapshot its origin, and so all of them.
@@ -42,6 +43,8 @@ def tables(group: VolumeGroup, name: str) -> list[tuple[str, list[str]]]:
     Args:
         group: What the metadata say.
         name: Of the volume.
+        missing: The metadata's names of physical volumes that are not there. What lies on them is an error device, as
+            LVM makes when it is told to activate what is left (``--activationmode partial``).
 
     Returns:
         For each device its name and the lines of its table.
@@ -54,7 +57,7 @@ def tables(group: VolumeGroup, name: str) -> list[tuple[str, list[str]]]:
     snapshot = snapshots.by_name.get(name)
     origin = name if snapshot is None else snapshot.of.origin
     taken = snapshots.of(origin)
-    made = _Tables(group)
+    made = _Tables(group, missing)
     if not taken:
         made.add(origin)
         return list(made.lines.items())
@@ -83,9 +86,10 @@ class _Tables:
         lines: By the devices' names, with what they need first.
     """
 
-    def __init__(self, group: VolumeGroup) -> None:
+    def __init__(self, group: VolumeGroup, missing: Container[str]) -> None:
         self.lines: dict[str, list[str]] = {}
         self._group = group
+        self._missing = missing
         self._under_way: list[str] = []
         self._moving_from: dict[str, int] = {}
 
@@ -117,9 +121,9 @@ class _Tables:
         """Returns what stands behind start and length on a segment's line."""
         match segment.kind:
             case "striped" if len(segment.areas) == 1:
-                return f"linear {self._place(volume, segment.areas[0])}"
+                return f"linear {self._place(volume, segment, 0)}"
             case "striped":
-                places = " ".join(self._place(volume, area) for area in segment.areas)
+                places = " ".join(self._places(volume, segment))
                 return f"striped {len(segment.areas)} {segment.stripe_size_sectors} {places}"
             case "mirror":
                 return self._mirror(volume, segment)
@@ -134,12 +138,12 @@ class _Tables:
 
     def _mirror(self, volume: LogicalVolume, segment: Segment) -> str:
         if (only := self._only_leg(volume, segment)) is not None:
-            return f"linear {self._place(volume, segment.areas[only])}"
+            return f"linear {self._place(volume, segment, only)}"
         log = ["disk", self.add(segment.log)] if segment.log else ["core"]
         words = [str(segment.region_size_sectors or _MOVING_REGION_SECTORS)]
         if "NOTSYNCED" in volume.status:
             words.append("nosync")
-        places = [self._place(volume, area) for area in segment.areas]
+        places = list(self._places(volume, segment))
         line = [log[0], str(len(log) - 1 + len(words)), *log[1:], *words, str(len(places)), *places]
         if "PVMOVE" not in volume.status:
             line.append("1 handle_errors")
@@ -162,7 +166,7 @@ class _Tables:
     def _raid(self, volume: LogicalVolume, segment: Segment) -> str:
         """Returns the line of a raid target; the order of its words is the kernel's."""
         metadata = [self.add(area.name) for area in segment.metadata_areas]
-        data = [self._place(volume, area).partition(" ")[0] for area in segment.areas]
+        data = [place.partition(" ")[0] for place in self._places(volume, segment)]
         if segment.kind == "raid1":
             words = [str(segment.stripe_size_sectors), *self._raid1_words(volume, segment)]
         else:
@@ -189,15 +193,28 @@ class _Tables:
             if area.is_volume and status in self._volume(area.name).status:
                 yield from (word, str(number))
 
-    def _place(self, volume: LogicalVolume, area: Area) -> str:
+    def _places(self, volume: LogicalVolume, segment: Segment) -> Iterator[str]:
+        return (self._place(volume, segment, number) for number in range(len(segment.areas)))
+
+    def _place(self, volume: LogicalVolume, segment: Segment, number: int) -> str:
         """Returns a device's name, and the sector there where an area begins."""
+        area = segment.areas[number]
         sector = area.start_extent * self._group.extent_size_sectors
         if area.is_volume:
             return f"{self.add(area.name)} {sector}"
         physical = self._group.physical_volumes.get(area.name)
         if physical is None:
             raise self._refusal(volume.name, f"lies on {area.name}, which the group does not have")
+        if area.name in self._missing:
+            return f"{self._error(volume, segment, number)} 0"
         return f"{table_argument(area.name)} {physical.first_extent_sector + sector}"
+
+    def _error(self, volume: LogicalVolume, segment: Segment, number: int) -> str:
+        """Adds the device that stands for an area that is not there: as long as the segment, even of one stripe."""
+        index = bisect_left(volume.segments, segment.start_extent, key=lambda other: other.start_extent)
+        device = dm_name(self._group.name, volume.name, f"missing_{index}_{number}")
+        self.lines[device] = [f"0 {segment.extent_count * self._group.extent_size_sectors} error"]
+        return device
 
     def _volume(self, name: str) -> LogicalVolume:
         volume = self._group.logical_volumes.get(name)

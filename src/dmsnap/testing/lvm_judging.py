@@ -46,8 +46,6 @@ _KNOWN = {
     "merge-failed": ("* data_percent *", "content vgmergefail-origin-real:*"),
     # The kernel could not read the disk that failed on purpose.
     "degraded": ("content vgdegraded-raid_rimage_0: *",),
-    # LVM puts error devices of their own where a disk is missing, if told to activate the rest.
-    "partial": ("table vgpartial-*missing_0_0*",),
     # Refused: how full pools are is in metadata of their own; the kernel has written to those, and to the caches.
     "refused": (
         "table *: None is ours, *", "content *: None is ours, *", "content vgrefused-pool-tpool: *",
@@ -171,13 +169,14 @@ def table_differences(fixture: LVMFixture) -> list[str]:
 def _our_tables(fixture: LVMFixture) -> dict[str, list[str]]:
     """The tables of the volumes that the kernel has, except of those that we refuse."""
     with ExitStack() as stack:
-        group = _group_of(fixture, stack).group
+        found = _group_of(fixture, stack)
+    group, missing = found.group, {volume.name for volume in found.missing}
     nodes = {row["pv_uuid"]: Path(row["pv_name"]).name for row in fixture.facts.pvs}
     names = {volume.name: nodes.get(volume.uuid, volume.name) for volume in group.physical_volumes.values()}
     result: dict[str, list[str]] = {}
     for name in group.logical_volumes:
         with contextlib.suppress(NotAssembled):
-            for device, lines in tables(group, name):
+            for device, lines in tables(group, name, missing=missing):
                 result[device] = [" ".join(names.get(word, word) for word in line.split()) for line in lines]
     return result
 
