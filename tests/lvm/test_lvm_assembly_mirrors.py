@@ -126,3 +126,43 @@ def test_a_leg_that_is_being_rebuilt_is_not_read() -> None:
     group = raid1(Disks(), superblock(0), superblock(1, recovered=8), without="pv0")
     with pytest.raises(NotAssembled, match="no leg"):
         group.device("r")
+
+
+def test_a_mirror_that_is_not_all_there_is_read_with_a_doubt_unless_its_log_has_none() -> None:
+    doubts = []
+    for bits, without in ((0b1111, "pv1"), (0b1101, "pv1"), (None, "pv1"), (0b1101, ""), (0b1111, "pv0")):
+        group = mirror(Disks(), bits, without=without)
+        assert dict(group.doubts) == {}
+        group.device("m")
+        doubts.append(group.doubts.get("m"))
+    beginning = "vg-a/m: leg 0 is read without physical volume uuid-pv1, and may be old: "
+    assert doubts == [
+        None,
+        beginning + "regions not known to be in sync: 1",
+        beginning + "no log tells",
+        None,
+        None,
+    ]
+
+
+def test_a_raid1_that_is_not_all_there_is_read_with_a_doubt_unless_it_knows_that_it_lost_the_rest() -> None:
+    group = raid1(Disks(), superblock(0), superblock(1), without="pv0")
+    group.device("r")
+    assert dict(group.doubts) == {
+        "r": "vg-a/r: leg 1 is read without physical volume uuid-pv0, and may be old: "
+        "it does not say that the array went on without leg 0"
+    }
+    for superblocks, without in (
+        ((superblock(0), superblock(1)), ""),
+        ((superblock(0, 2), superblock(1, 3, failed=0b1)), "pv0"),
+    ):
+        group = raid1(Disks(), *superblocks, without=without)
+        group.device("r")
+        assert dict(group.doubts) == {}
+
+
+def test_what_cannot_be_read_has_no_doubts() -> None:
+    group = mirror(Disks(), None, without="pv0")
+    with pytest.raises(NotAssembled):
+        group.device("m")
+    assert dict(group.doubts) == {}

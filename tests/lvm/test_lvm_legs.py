@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from dmsnap.block import MemoryDevice
-from dmsnap.lvm.legs import Raid1Leg, mirror_leg, raid1_leg
+from dmsnap.lvm.legs import Raid1Leg, mirror_doubt, mirror_leg, raid1_doubt, raid1_leg
 from dmsnap.lvm.mirror_log import regions_out_of_sync
 from dmsnap.lvm.raid_superblock import RaidSuperblock, read_raid_superblock
 
@@ -168,3 +168,42 @@ def test_a_superblock_is_read() -> None:
 def test_there_may_be_no_superblock() -> None:
     assert read_raid_superblock(MemoryDevice(4096)) is None
     assert read_raid_superblock(MemoryDevice(0)) is None
+
+
+@pytest.mark.parametrize(
+    ("legs", "right", "unknown"),
+    [
+        ([leg(0), leg(1)], 0, ""),
+        ([leg(0, failed=0b10), GONE], 0, ""),
+        ([GONE, leg(1, failed=0b1)], 1, ""),
+        ([leg(0, usable=False), leg(1)], 1, ""),
+        ([leg(0), Raid1Leg(usable=False, superblock=None, rebuilding=True)], 0, ""),
+        ([leg(0), GONE], 0, "1"),
+        ([GONE, leg(1)], 1, "0"),
+        ([leg(0, failed=0b10), GONE, GONE], 0, "2"),
+        ([GONE, leg(1), GONE], 1, "0, 2"),
+        ([NEW, GONE], 0, "1"),
+    ],
+)
+def test_a_leg_may_be_old_unless_it_says_that_the_array_went_on_without_those_that_are_gone(
+    legs: list[Raid1Leg], right: int, unknown: str
+) -> None:
+    assert raid1_leg(legs) == right
+    assert raid1_doubt(legs, right) == (f"it does not say that the array went on without leg {unknown}" * bool(unknown))
+
+
+@pytest.mark.parametrize(
+    ("usable", "number", "out_of_sync", "doubt"),
+    [
+        ([True, True], 0, None, ""),
+        ([True, True], 0, 3, ""),
+        ([True, False], 0, 0, ""),
+        ([False, True], 1, 0, ""),
+        ([True, False], 0, 3, "regions not known to be in sync: 3"),
+        ([True, False], 0, None, "no log tells"),
+    ],
+)
+def test_the_first_leg_of_a_mirror_without_others_may_be_old_unless_the_log_has_all_in_sync(
+    usable: list[bool], number: int, out_of_sync: int | None, doubt: str
+) -> None:
+    assert mirror_doubt(usable, number, out_of_sync) == doubt

@@ -39,7 +39,9 @@ def map_changes(
             knows what changed.
     """
     with ExitStack() as stack:  # the table is in memory: nothing stays open
-        cow, origin = described_sources(cow, origin, OpenVolumes(stack))
+        volumes = OpenVolumes(stack)
+        cow, origin = described_sources(cow, origin, volumes)
+        volumes.tell_doubts(warn)
         if origin is None:
             size, store = None, open_store_of(cow, stack, prefetch=prefetch, trace=trace)
         else:
@@ -78,7 +80,7 @@ def export(
         prefetch: How the store's areas are read; as `open_snapshot`.
         trace: Records the loading of the store.
         progress: Called as ``progress(done_bytes, total_bytes)`` now and then and at the end, in the calling thread.
-        warn: Called with a line for what is doubtful about the origin and yet no error.
+        warn: Called with a line for what is doubtful about the origin, or about mirrors in LVM, and yet no error.
         sync: Make a file durable before it takes its name.
 
     Raises:
@@ -89,9 +91,11 @@ def export(
     with ExitStack() as stack:
         volumes = OpenVolumes(stack)
         if origin is None and (volume := plain_volume(cow, volumes)) is not None:
+            volumes.tell_doubts(warn)
             return export_raw(volume, out, overwrite=overwrite, progress=progress, sync=sync)
         cow, origin, _ = snapshot_sources(cow, origin, volumes)
         snapshot = stack.enter_context(open_snapshot(cow, origin, prefetch=prefetch, trace=trace))
         refuse_invalid(snapshot.store)
         judge_origin(snapshot.origin, snapshot.store, refuse=not any_origin, warn=warn)
+        volumes.tell_doubts(warn)
         return export_raw(snapshot, out, overwrite=overwrite, progress=progress, sync=sync)

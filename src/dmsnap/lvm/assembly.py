@@ -103,6 +103,14 @@ class Assembly:
         snapshot = self.snapshots.by_name.get(name)
         return self.snapshots.merging_into(name) is not None or (snapshot is not None and snapshot.of.merging)
 
+    @property
+    def doubts(self) -> Mapping[str, str]:
+        """Why what was put together so far may be old, in a line each, by the names of mirrors that are not all there.
+
+        What is known to be old is none of them: it is refused.
+        """
+        return self._storage.doubts
+
     # -- snapshots ----------------------------------------------------------------------------------------------------
 
     def _snapshot(self, snapshot: Snapshot, name: str, size_bytes: int | None) -> BlockDevice:

@@ -29,6 +29,8 @@ class FindingKind(enum.StrEnum):
     """A physical volume is shorter than its extents need."""
     BAD_STORE = "bad-store"
     """The store of a snapshot cannot be read."""
+    OLD_LEG = "old-leg"
+    """A mirror that is not all there, of which the leg that is read may be one that was lost before."""
     BAD_VOLUME = "bad-volume"
     """A logical volume that contradicts itself or others: overlap, gap, loop, out of bounds, unknown names."""
 

@@ -3,6 +3,9 @@
 As long as it is there, Linux itself takes the first leg for the right one wherever two may differ: of a ``mirror``
 always, of ``raid1`` among those that are not being filled from the others (Linux dm-raid1, md raid1). Another one is
 right where something says so.
+
+Where legs are missing, the leg that is read may be one that the mirror had lost before and went on without, which only
+the missing ones would tell. It is current where the leg itself, or the log, was written after those were lost.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import NamedTuple
 from dmsnap.lvm.model import Segment
 from dmsnap.lvm.raid_superblock import RaidSuperblock
 
-__all__ = ["Raid1Leg", "is_moved", "mirror_leg", "raid1_leg"]
+__all__ = ["Raid1Leg", "is_moved", "mirror_doubt", "mirror_leg", "raid1_doubt", "raid1_leg"]
 
 
 class Raid1Leg(NamedTuple):
@@ -50,6 +53,16 @@ def mirror_leg(usable: list[bool], out_of_sync: int | None) -> int | None:
     return next((number for number, can in enumerate(usable) if can), None) if out_of_sync == 0 else None
 
 
+def mirror_doubt(usable: Sequence[bool], number: int, out_of_sync: int | None) -> str:
+    """Returns why the leg to read of a ``mirror`` may be old, or an empty string; arguments as for `mirror_leg`.
+
+    A mirror that has lost its first leg goes on with the others, and what is written then is out of sync.
+    """
+    if all(usable) or number or out_of_sync == 0:
+        return ""
+    return "no log tells" if out_of_sync is None else f"regions not known to be in sync: {out_of_sync}"
+
+
 def raid1_leg(legs: Sequence[Raid1Leg]) -> int | None:
     """Returns the number of the leg to read of a ``raid1``, or None where none is known to be right.
 
@@ -80,3 +93,23 @@ def raid1_leg(legs: Sequence[Raid1Leg]) -> int | None:
         if not synced and not leg.usable:
             return None
     return None
+
+
+def raid1_doubt(legs: Sequence[Raid1Leg], number: int) -> str:
+    """Returns why a leg of a ``raid1`` that is complete, by what is there, may be old all the same; else nothing.
+
+    An array that goes on without a leg notes that in the superblocks of the others, so that one which does not is no
+    newer than the loss of the leg: the missing leg may have gone on without this one.
+
+    Args:
+        legs: All of them.
+        number: That to read, as `raid1_leg` returned it.
+    """
+    own = legs[number].superblock
+    failed = own.failed_legs if own is not None else 0
+    unknown = [
+        str(other)
+        for other, leg in enumerate(legs)
+        if leg.superblock is None and not leg.usable and not leg.rebuilding and not failed >> other & 1
+    ]
+    return f"it does not say that the array went on without leg {', '.join(unknown)}" if unknown else ""

@@ -12,7 +12,7 @@ from functools import cached_property
 from dmsnap.block.contract import SECTOR_BYTES, BadRequest, BlockDevice, IOFailed
 from dmsnap.block.wrap.slice import SliceDevice
 from dmsnap.lvm.kinds import NotAssembled, why_not_assembled
-from dmsnap.lvm.legs import Raid1Leg, is_moved, mirror_leg, raid1_leg
+from dmsnap.lvm.legs import Raid1Leg, is_moved, mirror_doubt, mirror_leg, raid1_doubt, raid1_leg
 from dmsnap.lvm.mirror_log import regions_out_of_sync
 from dmsnap.lvm.model import Area, LogicalVolume, Segment, VolumeGroup
 from dmsnap.lvm.raid_superblock import RaidSuperblock, read_raid_superblock
@@ -40,11 +40,13 @@ class Storage:
     Attributes:
         group: As given.
         extent_bytes: Size of an extent.
+        doubts: Of the mirrors that were put together without all of their legs: why what they show may be old.
     """
 
     def __init__(self, group: VolumeGroup, devices: Mapping[str, BlockDevice]) -> None:
         self.group = group
         self.extent_bytes = group.extent_size_sectors * SECTOR_BYTES
+        self.doubts: dict[str, str] = {}
         self._devices = devices
         self._below: dict[str, BlockDevice | NotAssembled] = {}  # volumes that others lie on, made or refused once
         self._under_way: list[str] = []
@@ -149,8 +151,10 @@ class Storage:
         if is_moved(segment):
             return self._leg(name, segment, legs, 1, refusals)
         usable = [leg is not None for leg in legs]
-        number = mirror_leg(usable, None if not usable or usable[0] else self._out_of_sync(segment))
-        return self._leg(name, segment, legs, number, refusals)
+        out_of_sync = None if all(usable) else self._out_of_sync(segment)
+        number = mirror_leg(usable, out_of_sync)
+        doubt = "" if number is None else mirror_doubt(usable, number, out_of_sync)
+        return self._leg(name, segment, legs, number, refusals, doubt)
 
     def _out_of_sync(self, segment: Segment) -> int | None:
         """How many regions a mirror's log does not know to be in sync, or None where it does not tell."""
@@ -172,7 +176,8 @@ class Storage:
             volume = self.group.logical_volumes.get(area.name) if area.is_volume else None
             rebuilding = volume is not None and "REBUILD" in volume.status
             known.append(Raid1Leg(leg is not None, self._superblock(meta) if meta else None, rebuilding))
-        return self._leg(name, segment, legs, raid1_leg(known), refusals)
+        number = raid1_leg(known)
+        return self._leg(name, segment, legs, number, refusals, "" if number is None else raid1_doubt(known, number))
 
     def _superblock(self, area: Area) -> RaidSuperblock | None:
         try:
@@ -198,10 +203,11 @@ class Storage:
         legs: list[BlockDevice | None],
         number: int | None,
         refusals: list[NotAssembled],
+        doubt: str = "",
     ) -> BlockDevice:
         leg = None if number is None or number >= len(legs) else legs[number]
+        missing = sorted({str(error.uuid) for error in refusals if "uuid" in error.fields})
         if leg is None:
-            missing = sorted({str(error.uuid) for error in refusals if "uuid" in error.fields})
             what = f" without physical volume {', '.join(missing)}" if missing else ""
             hints = ["give the images of all its physical volumes" if missing else "activate it with LVM"]
             hints += [
@@ -210,6 +216,9 @@ class Storage:
                 if there is not None and area.is_volume
             ][:1]
             raise self.refusal(name, f"no leg of the mirror is known to be in sync{what}", ", ".join(hints))
+        if doubt:
+            without = f" without physical volume {', '.join(missing)}" if missing else ""
+            self.doubts[name] = f"{self.group.name}/{name}: leg {number} is read{without}, and may be old: {doubt}"
         leg.read_only = True  # a write would have to keep the others in sync
         return leg
 

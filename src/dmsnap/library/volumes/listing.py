@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -21,9 +22,10 @@ from dmsnap.library.volumes.rows import (
     physical_rows,
     volume_rows,
 )
-from dmsnap.lvm.assembly import Assembly
+from dmsnap.lvm.assembly import Assembly, NotAssembled
 from dmsnap.lvm.finding import Finding, FindingKind
 from dmsnap.lvm.groups import Group, find_groups
+from dmsnap.lvm.segments import RegularSegments
 from dmsnap.lvm.usage import data_percent
 from dmsnap.store import open_store
 from dmsnap.store.persistent import EmptyStore
@@ -99,11 +101,25 @@ def list_volumes(
         listings = []
         for group in sorted(groups, key=lambda each: each.group.name):
             findings += group.findings
+            findings += _old_legs(group) if group.missing else ()
             percent = _usage(group, findings) if usage else {}
             rows = tuple(volume_rows(group, percent, hidden=hidden, first_only=not segments))
             allocated = allocated_extents(group.group)
             listings.append(GroupListing(group_row(group, allocated), tuple(physical_rows(group, allocated)), rows))
         return VolumeListing(tuple(listings), tuple(dict.fromkeys(findings)))
+
+
+def _old_legs(found: Group) -> list[Finding]:
+    """The mirrors that are read from a leg that may be old."""
+    assembly = Assembly(found.group, found.devices)
+    for name, volume in found.group.logical_volumes.items():
+        regular = isinstance(volume.segments, RegularSegments)
+        if not regular and any(segment.kind in ("mirror", "raid1") for segment in volume.segments):
+            with contextlib.suppress(NotAssembled):
+                assembly.storage(name)
+    return [
+        Finding(FindingKind.OLD_LEG, message, found.group.name, name) for name, message in assembly.doubts.items()
+    ]
 
 
 def _usage(found: Group, findings: list[Finding]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, ReadOnlyDevice
 from dmsnap.block.medium import printable
 from dmsnap.block.open import open_device
 from dmsnap.errors import DmsnapError
+from dmsnap.library.origin_doubts import Warn
 from dmsnap.library.volumes.address import LvmAddress, is_lvm_address, parse_lvm_address
 from dmsnap.lvm.assembly import Assembly
 from dmsnap.lvm.groups import Group, find_groups
@@ -125,6 +126,16 @@ class OpenVolumes:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self._sets: dict[tuple[str, ...], list[tuple[Group, Assembly]]] = {}
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why what was opened so far may be old, a line each: of mirrors that are not all there."""
+        return [doubt for each in self._sets.values() for _, assembly in each for doubt in assembly.doubts.values()]
+
+    def tell_doubts(self, warn: Warn | None) -> None:
+        """Calls ``warn`` with each of the `doubts`."""
+        for doubt in self.doubts if warn is not None else ():
+            warn(doubt)
 
     def find(self, source: object, *, writable: bool = False) -> Volume | None:
         """Returns the volume that an address names; None for what is no address of a volume.

@@ -82,6 +82,7 @@ def served_sources(
         if volume is not None:
             found.append(volume)
     _keep_others_right(found, served, volumes.find(origin))
+    served.doubts += volumes.doubts
     return served
 
 
