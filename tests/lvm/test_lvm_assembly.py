@@ -10,7 +10,7 @@ from small_groups import EXTENT, Disks, area, below, linear, lv, snapshot
 
 from dmsnap.block import IOFailed, ReadOnlyDevice
 from dmsnap.lvm.assembly import NotAssembled
-from dmsnap.lvm.model import Segment
+from dmsnap.lvm.model import LogicalVolume, Segment
 
 
 def test_a_linear_volume_begins_behind_the_metadata() -> None:
@@ -192,6 +192,50 @@ def test_what_the_metadata_contradict_is_refused_with_the_contradiction() -> Non
     volume = replace(lv("it", linear(area("pv0"), 1)), problem="shares extent 3 of pv0 with other")
     with pytest.raises(NotAssembled, match="vg-a/it: shares extent 3 of pv0 with other"):
         Disks().assembled(volume).device("it")
+
+
+BAD = "contradicts itself"
+
+
+def bad(volume: LogicalVolume) -> LogicalVolume:
+    """The volume with a problem."""
+    return replace(volume, problem=BAD)
+
+
+@pytest.mark.parametrize(
+    "volumes",
+    [
+        (bad(lv("it", linear(area("pv0"), 1))),),
+        (lv("it", linear(below("lower"), 1)), bad(lv("lower", linear(area("pv0"), 1)))),
+        (lv("it", Segment(0, 1, "mirror", (below("lower"),))), bad(lv("lower", linear(area("pv0"), 1)))),
+        (lv("it", Segment(0, 1, "raid1", (below("lower"),))), bad(lv("lower", linear(area("pv0"), 1)))),
+        (bad(LogicalVolume("it", "", frozenset(), frozenset(), ())),),
+    ],
+)
+def test_what_has_a_problem_or_lies_on_it_is_neither_device_nor_storage(volumes: tuple[LogicalVolume, ...]) -> None:
+    group = Disks().assembled(*volumes)
+    for opened in (group.device, group.storage):
+        with pytest.raises(NotAssembled):
+            opened("it")
+
+
+@pytest.mark.parametrize("merging", [False, True])
+@pytest.mark.parametrize("which", ["origin", "snap", "snapshot-snap"])
+def test_a_problem_of_origin_or_store_or_of_what_ties_them_refuses_the_snapshot(which: str, merging: bool) -> None:
+    volumes = [
+        lv("origin", linear(area("pv0"), 4)),
+        lv("snap", linear(area("pv1"), 4)),
+        snapshot("snap", "origin", 4, merging=merging),
+    ]
+    group = Disks().assembled(*(bad(volume) if volume.name == which else volume for volume in volumes))
+    asked = "origin" if merging else "snap"
+    with pytest.raises(NotAssembled, match=BAD):
+        group.device(asked)
+    if which in ("origin", "snap"):
+        with pytest.raises(NotAssembled, match=BAD):
+            group.storage(which)
+    with pytest.raises(NotAssembled, match=BAD):
+        group.snapshot_parts("snap")
 
 
 def test_volumes_do_not_lie_on_volumes_without_end() -> None:

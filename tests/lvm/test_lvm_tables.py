@@ -160,6 +160,10 @@ def test_of_what_pvmove_moves_one_stretch_is_a_mirror_at_a_time() -> None:
         ([lv("it", Segment(0, 1, "raid5_ls"))], "parity"),
         ([snapshot("x", "y", 1), lv("it", linear(below("snapshot-x"), 1))], "says that another volume is a snapshot"),
         ([lv("it", linear(area("pv9"), 1))], "lies on pv9"),
+        (
+            [lv("it", linear(below("lvol0_pmspare"), 1)), lv("lvol0_pmspare", linear(area("pv0"), 1), status="READ")],
+            "LVM never activates it",
+        ),
         ([lv("it", linear(below("it"), 1))], "lies on itself"),
         ([replace(lv("it", linear(area("pv0"), 1)), problem="contradicts others")], "contradicts others"),
     ],

@@ -87,6 +87,7 @@ class Assembly:
         if snapshot is None:
             self._storage.volume(name)
             return None
+        self._check(snapshot, name)
         return self.storage(snapshot.of.origin), self.storage(snapshot.of.cow_store)
 
     def origin_of(self, name: str) -> str | None:
@@ -113,9 +114,13 @@ class Assembly:
 
     # -- snapshots ----------------------------------------------------------------------------------------------------
 
-    def _snapshot(self, snapshot: Snapshot, name: str, size_bytes: int | None) -> BlockDevice:
+    def _check(self, snapshot: Snapshot, name: str) -> None:
+        """Raises an error for a volume that shows a snapshot which contradicts itself."""
         if problem := self.group.logical_volumes[snapshot.kept_by].problem:
             raise self._storage.damaged(name, f"cannot be a snapshot: {problem}")
+
+    def _snapshot(self, snapshot: Snapshot, name: str, size_bytes: int | None) -> BlockDevice:
+        self._check(snapshot, name)
         origin, cow = self.storage(snapshot.of.origin), self.storage(snapshot.of.cow_store)
         store = open_store(
             cow,

@@ -103,6 +103,11 @@ class LogicalVolume:
     problem: str = ""
 
     @property
+    def is_pool_spare(self) -> bool:
+        """Whether LVM keeps it to repair the metadata of pools with, and never activates it; only its name says so."""
+        return self.name.endswith("_pmspare") and "VISIBLE" not in self.status
+
+    @property
     def extent_count(self) -> int:
         """Its length."""
         if not self.segments:

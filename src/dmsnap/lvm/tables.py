@@ -107,6 +107,8 @@ class _Tables:
         volume = self._volume(name)
         if volume.problem:
             raise self._refusal(name, volume.problem)
+        if volume.is_pool_spare:
+            raise self._refusal(name, "is kept to repair the metadata of pools, and LVM never activates it")
         self._under_way.append(name)
         extent = self._group.extent_size_sectors
         lines = [

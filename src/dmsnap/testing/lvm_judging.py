@@ -49,11 +49,11 @@ _KNOWN = {
     # Refused: how full pools are is in metadata of their own; the kernel has written to those, and to the caches.
     "refused": (
         "table *: None is ours, *", "content *: None is ours, *", "content vgrefused-pool-tpool: *",
-        "table vgrefused-lvol0_pmspare: *", "lvs thin: data_percent *", "lvs pool: data_percent *",
+        "lvs thin: data_percent *", "lvs pool: data_percent *",
     ),
     "cached": (
         "table *: None is ours, *", "content *: None is ours, *", "content vgcached-fast*: *",
-        "table vgcached-lvol0_pmspare: *", "lvs slow*: data_percent *", "lvs [[]fast_cpool]: data_percent *",
+        "lvs slow*: data_percent *", "lvs [[]fast_cpool]: data_percent *",
     ),
 }  # fmt: skip
 """Differences that must be, or are known, by case: patterns of what the functions below return."""

@@ -60,7 +60,7 @@ def _kind(volume: LogicalVolume, relations: Relations) -> str:
         return "O" if name in relations.merging_into else "o"
     if name in relations.external_origins:
         return "o"
-    if role in ("metadata", "raid metadata") or _is_spare(volume):
+    if role in ("metadata", "raid metadata") or volume.is_pool_spare:
         return "e"
     if kind in _CACHES or role == "cache data" or _CACHE_VOLUME in volume.flags:
         return "C"
@@ -110,8 +110,3 @@ def _zeroes(volume: LogicalVolume, relations: Relations) -> bool:
     kind = _segment_kind(volume)
     pool = volume.segments[0].fields.get("thin_pool") if kind == "thin" else volume.name
     return kind in ("thin", "thin-pool") and pool in relations.zeroing
-
-
-def _is_spare(volume: LogicalVolume) -> bool:
-    """Whether it is what LVM repairs the metadata of pools with; only its name says so."""
-    return volume.name.endswith("_pmspare") and "VISIBLE" not in volume.status

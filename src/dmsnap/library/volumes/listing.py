@@ -117,9 +117,7 @@ def _old_legs(found: Group) -> list[Finding]:
         if not regular and any(segment.kind in ("mirror", "raid1") for segment in volume.segments):
             with contextlib.suppress(NotAssembled):
                 assembly.storage(name)
-    return [
-        Finding(FindingKind.OLD_LEG, message, found.group.name, name) for name, message in assembly.doubts.items()
-    ]
+    return [Finding(FindingKind.OLD_LEG, message, found.group.name, name) for name, message in assembly.doubts.items()]
 
 
 def _usage(found: Group, findings: list[Finding]) -> dict[str, str]:
