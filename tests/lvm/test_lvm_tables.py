@@ -56,6 +56,83 @@ def test_the_error_device_below_an_origin_is_named_for_the_volume() -> None:
     assert made["vg--a-origin-missing_0_0"] == ["0 128 error"]
 
 
+def pool(**fields: object) -> list[LogicalVolume]:
+    """A thin pool of four extents with one thin volume, and what it lies on."""
+    said = {"metadata": "p_tmeta", "pool": "p_tdata", "chunk_size": 128, "zero_new_blocks": 1} | fields
+    return [
+        lv("p", Segment(0, 4, "thin-pool", (below("p_tdata"),), fields=said)),
+        lv("t", Segment(0, 32, "thin", fields={"thin_pool": "p", "device_id": 7})),
+        lv("p_tmeta", linear(area("pv0"), 1), status="READ WRITE"),
+        lv("p_tdata", linear(area("pv1"), 4), status="READ WRITE"),
+    ]
+
+
+def test_a_thin_volume_comes_with_what_its_pool_is_made_of_and_a_pool_with_a_device_of_its_own() -> None:
+    below_it = [
+        ("vg--a-p_tmeta", ["0 8 linear pv0 16"]),
+        ("vg--a-p_tdata", ["0 32 linear pv1 16"]),
+        ("vg--a-p-tpool", ["0 32 thin-pool vg--a-p_tmeta vg--a-p_tdata 128 0 0"]),
+    ]
+    assert list(table("t", *pool()).items()) == [*below_it, ("vg--a-t", ["0 256 thin vg--a-p-tpool 7"])]
+    assert list(table("p", *pool()).items()) == [*below_it, ("vg--a-p", ["0 32 linear vg--a-p-tpool 0"])]
+
+
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({"zero_new_blocks": 0}, "0 1 skip_block_zeroing"),
+        ({"discards": "passdown"}, "0 0"),
+        ({"discards": "ignore"}, "0 1 ignore_discard"),
+        ({"zero_new_blocks": 0, "discards": "nopassdown"}, "0 2 skip_block_zeroing no_discard_passdown"),
+    ],
+)
+def test_what_a_thin_pool_does_is_told_in_the_order_of_the_kernel(fields: dict[str, object], end: str) -> None:
+    assert table("t", *pool(**fields))["vg--a-p-tpool"][0].endswith(f" 128 {end}")
+
+
+def cached(**fields: object) -> list[LogicalVolume]:
+    """A volume that is cached in another, and what it lies on."""
+    said = {"origin": "c_corig", "cache_pool": "c_cvol", "chunk_size": 64, "cache_mode": "writeback", "policy": "smq"}
+    parts = {"metadata_start": 0, "metadata_len": 8, "data_start": 8, "data_len": 24}
+    return [
+        lv("c", Segment(0, 2, "cache", (below("c_corig"),), fields=said | parts | fields)),
+        lv("c_corig", linear(area("pv0"), 2), status="READ WRITE"),
+        lv("c_cvol", linear(area("pv1"), 4), status="READ WRITE"),
+    ]
+
+
+def test_a_cached_volume_comes_with_the_parts_of_its_cache() -> None:
+    assert list(table("c", *cached(metadata_format=2)).items()) == [
+        ("vg--a-c_cvol", ["0 32 linear pv1 16"]),
+        ("vg--a-c_cvol-cmeta", ["0 8 linear vg--a-c_cvol 0"]),
+        ("vg--a-c_cvol-cdata", ["0 24 linear vg--a-c_cvol 8"]),
+        ("vg--a-c_corig", ["0 16 linear pv0 16"]),
+        ("vg--a-c", ["0 16 cache vg--a-c_cvol-cmeta vg--a-c_cvol-cdata vg--a-c_corig 64 2 metadata2 writeback smq 0"]),
+    ]
+    assert table("c", *cached())["vg--a-c"][0].endswith(" 64 1 writeback smq 0")
+
+
+@pytest.mark.parametrize(
+    "volumes",
+    [
+        cached(policy="smq $(reboot)"),
+        cached(cache_mode="$(reboot)"),
+        cached(policy_settings="$(reboot)"),
+        cached(data_start="$(reboot)"),
+        cached(chunk_size="$(reboot)"),
+        cached(cache_pool="nobody"),
+        [lv("c", Segment(0, 32, "thin", fields={"thin_pool": "p", "device_id": "$(reboot)"})), *pool()],
+        [lv("c", Segment(0, 32, "thin", fields={"thin_pool": "t", "device_id": 1})), *pool()],
+        [lv("c", Segment(0, 32, "thin", fields={"thin_pool": "p", "device_id": 1, "external_origin": "t"})), *pool()],
+        [lv("c", Segment(0, 32, "thin", fields={"thin_pool": "p", "device_id": 1})), *pool(chunk_size="$(reboot)")],
+        [lv("c", Segment(0, 32, "thin", fields={"thin_pool": "p", "device_id": 1})), *pool(pool="p")],
+    ],
+)
+def test_pools_and_caches_that_say_what_is_not_known_have_no_tables(volumes: list[LogicalVolume]) -> None:
+    with pytest.raises(NotAssembled):
+        table("c", *volumes)
+
+
 ORIGIN = lv("origin", linear(area("pv0"), 16))
 STORES = [lv(name, linear(area("pv1", start), 4)) for name, start in (("first", 0), ("second", 10))]
 
@@ -131,6 +208,22 @@ def test_raid1_with_all_that_may_be_said() -> None:
     )
 
 
+@pytest.mark.parametrize(("kind", "told"), [("raid4", "raid4"), ("raid5", "raid5_ls"), ("raid6", "raid6_zr")])
+def test_raid_with_parity(kind: str, told: str) -> None:
+    more = {"stripe_size_sectors": 128, "region_size_sectors": 4096}
+    made = table("m", lv("m", raid(kind, 3, **more)), *legs("rimage", 3), *legs("rmeta", 3))
+    assert made["vg--a-m"][0].startswith(f"0 32 raid {told} 3 128 region_size 4096 3 vg--a-m_rmeta_0 vg--a-m_rimage_0 ")
+    changing = lv("m", raid(kind, 3, fields={"data_offset": 8}, **more))
+    with pytest.raises(NotAssembled, match="parity"):
+        table("m", changing, *legs("rimage", 3), *legs("rmeta", 3))
+
+
+def test_what_is_no_number_gets_into_no_table() -> None:
+    fields = {"min_recovery_rate": "$(reboot)", "writebehind": "$(reboot)"}
+    made = table("m", lv("m", raid("raid1", fields=fields)), *legs("rimage"), *legs("rmeta"))
+    assert made["vg--a-m"][0].startswith("0 32 raid raid1 1 0 2 ")
+
+
 def test_raid0_with_and_without_metadata() -> None:
     made = table("m", lv("m", raid("raid0", stripe_size_sectors=128)), *legs("rimage"))
     assert made["vg--a-m"] == ["0 32 raid raid0 1 128 2 - vg--a-m_rimage_0 - vg--a-m_rimage_1"]
@@ -158,6 +251,7 @@ def test_of_what_pvmove_moves_one_stretch_is_a_mirror_at_a_time() -> None:
         ([], "no such volume"),
         ([lv("it", Segment(0, 1, "thin"))], "tables of type thin cannot be told: .*pool"),
         ([lv("it", Segment(0, 1, "raid5_ls"))], "parity"),
+        ([lv("it", Segment(0, 1, "raid5_$(reboot)", metadata_areas=(area("pv0"),)))], "cannot be told"),
         ([snapshot("x", "y", 1), lv("it", linear(below("snapshot-x"), 1))], "says that another volume is a snapshot"),
         ([lv("it", linear(area("pv9"), 1))], "lies on pv9"),
         (

@@ -6,12 +6,14 @@ Where the kernel would print ``major:minor``, a device stands by its name: physi
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Container, Iterator
 
 from dmsnap.lvm.kinds import NotAssembled, why_not_assembled
 from dmsnap.lvm.legs import is_moved
 from dmsnap.lvm.model import LogicalVolume, Segment, VolumeGroup
+from dmsnap.lvm.pool_tables import cache_target, thin_pool_target
 from dmsnap.lvm.snapshots import Snapshots
 from dmsnap.target.table import origin_table_line, table_argument, table_line
 
@@ -19,6 +21,16 @@ __all__ = ["dm_name", "tables"]
 
 _MOST_LAYERS = 16
 """Volumes that lie on volumes: LVM makes some four layers."""
+
+_PARITY = re.compile(r"raid[456](_[a-z0-9_]{1,6})?\Z")
+_LAYOUTS = {"raid5": "raid5_ls", "raid6": "raid6_zr"}
+"""What the kernel calls RAID with parity, where LVM does not say more."""
+
+_RAID_FIELDS = {
+    *("start_extent", "extent_count", "type", "device_count", "stripe_count", "region_size", "stripe_size", "raids"),
+    *("min_recovery_rate", "max_recovery_rate"),
+}
+"""Those that say nothing of a change of layout that is under way."""
 
 _MOVING_REGION_SECTORS = 4096
 """The mirrors of ``pvmove`` have LVM's default, 2 MiB, as the metadata do not say."""
@@ -109,6 +121,10 @@ class _Tables:
             raise self._refusal(name, volume.problem)
         if volume.is_pool_spare:
             raise self._refusal(name, "is kept to repair the metadata of pools, and LVM never activates it")
+        if layer != "tpool" and volume.segments and volume.segments[0].kind == "thin-pool":
+            below = self.add(name, "tpool")
+            self.lines[device] = [f"0 {self.sectors(name)} linear {below} 0"]
+            return device
         self._under_way.append(name)
         extent = self._group.extent_size_sectors
         lines = [
@@ -131,12 +147,62 @@ class _Tables:
                 return self._mirror(volume, segment)
             case "raid1" | "raid0" | "raid0_meta":
                 return self._raid(volume, segment)
+            case kind if _PARITY.match(kind) and segment.metadata_areas and segment.fields.keys() <= _RAID_FIELDS:
+                return self._raid(volume, segment)
             case "zero" | "error":
                 return segment.kind
             case "snapshot":
                 raise self._refusal(volume.name, "says that another volume is a snapshot, and has no device")
-        reason = why_not_assembled(segment.kind)
-        raise self._refusal(volume.name, f"tables of type {segment.kind} cannot be told: {reason}")
+        target = None
+        if segment.kind == "thin-pool" and segment.areas:
+            metadata = self._named(volume, segment, "metadata")
+            data = self._named(volume, segment, "pool")
+            target = thin_pool_target(segment.fields, volume.status | volume.flags, metadata, data)
+        elif segment.kind == "thin" and "external_origin" not in segment.fields:
+            target = self._thin(segment)
+        elif segment.kind == "cache" and segment.areas:
+            target = self._cache(volume, segment)
+        if target is None:
+            reason = why_not_assembled(segment.kind)
+            raise self._refusal(volume.name, f"tables of type {segment.kind} cannot be told: {reason}")
+        return target
+
+    def _thin(self, segment: Segment) -> str | None:
+        """Returns the line of a thin volume, after those of its pool."""
+        pool = self._group.logical_volumes.get(str(segment.fields.get("thin_pool")))
+        number = segment.fields.get("device_id")
+        if pool is None or not isinstance(number, int) or [part.kind for part in pool.segments] != ["thin-pool"]:
+            return None
+        return f"thin {self.add(pool.name, 'tpool')} {number}"
+
+    def _cache(self, volume: LogicalVolume, segment: Segment) -> str | None:
+        """Returns the line of a cached volume, after those of its cache: a pool of two volumes, or one in two parts."""
+        pool = self._volume(str(segment.fields.get("cache_pool")))
+        settings = pool.segments[0] if pool.segments else segment
+        if settings.kind == "cache-pool":
+            metadata = self._named(pool, settings, "metadata")
+            data = self._named(pool, settings, "data")
+        else:
+            settings = segment
+            metadata = self._part(volume, segment, self.add(pool.name), "metadata")
+            data = self._part(volume, segment, self.add(pool.name), "data")
+        return cache_target(settings.fields, metadata, data, self._named(volume, segment, "origin"))
+
+    def _named(self, volume: LogicalVolume, segment: Segment, field: str) -> str:
+        """Adds the volume that a field of a segment names."""
+        name = segment.fields.get(field)
+        if not isinstance(name, str):
+            raise self._refusal(volume.name, f"has no {field}")
+        return self.add(name)
+
+    def _part(self, volume: LogicalVolume, segment: Segment, below: str, what: str) -> str:
+        """Adds a part of a cache volume, which the cached volume knows."""
+        device = f"{below}-c{'meta' if what == 'metadata' else what}"
+        start, length = (segment.fields.get(f"{what}_{word}") for word in ("start", "len"))
+        if not isinstance(start, int) or not isinstance(length, int):
+            raise self._refusal(volume.name, f"does not say where the {what} of its cache is")
+        self.lines[device] = [f"0 {length} linear {below} {start}"]
+        return device
 
     def _mirror(self, volume: LogicalVolume, segment: Segment) -> str:
         if (only := self._only_leg(volume, segment)) is not None:
@@ -169,23 +235,25 @@ class _Tables:
         """Returns the line of a raid target; the order of its words is the kernel's."""
         metadata = [self.add(area.name) for area in segment.metadata_areas]
         data = [place.partition(" ")[0] for place in self._places(volume, segment)]
-        if segment.kind == "raid1":
-            words = [str(segment.stripe_size_sectors), *self._raid1_words(volume, segment)]
+        if not segment.kind.startswith("raid0"):
+            words = [str(segment.stripe_size_sectors), *self._raid_words(volume, segment)]
         else:
             words = [str(segment.stripe_size_sectors)]
         pairs = [f"{meta} {leg}" for meta, leg in zip(metadata or ["-"] * len(data), data, strict=False)]
-        kind = segment.kind.removesuffix("_meta")
+        kind = _LAYOUTS.get(segment.kind, segment.kind.removesuffix("_meta"))
         return " ".join(["raid", kind, str(len(words)), *words, str(len(data)), *pairs])
 
-    def _raid1_words(self, volume: LogicalVolume, segment: Segment) -> Iterator[str]:
+    def _raid_words(self, volume: LogicalVolume, segment: Segment) -> Iterator[str]:
         if "NOTSYNCED" in volume.status:
             yield "nosync"
         yield from self._of_legs(segment, "REBUILD", "rebuild")
         for word in ("min_recovery_rate", "max_recovery_rate"):
-            if rate := segment.fields.get(word):
+            rate = segment.fields.get(word)
+            if rate and isinstance(rate, int):
                 yield from (word, str(rate))
         yield from self._of_legs(segment, "WRITEMOSTLY", "write_mostly")
-        if behind := segment.fields.get("writebehind"):
+        behind = segment.fields.get("writebehind")
+        if behind and isinstance(behind, int):
             yield from ("max_write_behind", str(behind))
         if segment.region_size_sectors:
             yield from ("region_size", str(segment.region_size_sectors))

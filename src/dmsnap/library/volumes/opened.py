@@ -134,8 +134,9 @@ class OpenVolumes:
 
     def tell_doubts(self, warn: Warn | None) -> None:
         """Calls ``warn`` with each of the `doubts`."""
-        for doubt in self.doubts if warn is not None else ():
-            warn(doubt)
+        if warn is not None:
+            for doubt in self.doubts:
+                warn(doubt)
 
     def find(self, source: object, *, writable: bool = False) -> Volume | None:
         """Returns the volume that an address names; None for what is no address of a volume.
