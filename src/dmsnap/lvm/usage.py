@@ -1,4 +1,4 @@
-"""``Data%`` of a snapshot, to the digit as lvs prints it.
+"""``Data%`` of a snapshot, a thin volume or its pool, to the digit as lvs prints it.
 
 LVM2 counts in millionths of a percent, never 0 or 100 unless that is exact, prints two decimals of a number in single
 precision, and there again never 0.00 or 100.00 unless exact. Source: LVM2 2.03 as it behaves (libdevmapper's reports).
@@ -10,7 +10,7 @@ import struct
 
 from dmsnap.target.status import Status
 
-__all__ = ["data_percent"]
+__all__ = ["data_percent", "percent_of"]
 
 _ONE_PERCENT = 1_000_000
 _ALL = 100 * _ONE_PERCENT
@@ -27,6 +27,15 @@ def data_percent(status: Status) -> str:
     if status.state in ("Merge failed", "Unknown"):
         return ""
     millionths = _ALL if status.state else _millionths(status)
+    return _shown(millionths)
+
+
+def percent_of(part: int, whole: int) -> str:
+    """Returns what lvs shows as ``data_percent`` of what has so much in use of a whole."""
+    return _shown(_ratio(part, whole))
+
+
+def _shown(millionths: int) -> str:
     if 0 < millionths < _LEAST_SHOWN:
         millionths = _LEAST_SHOWN
     elif _ALL - _LEAST_SHOWN < millionths < _ALL:
@@ -37,6 +46,13 @@ def data_percent(status: Status) -> str:
 def _millionths(status: Status) -> int:
     used, total = status.allocated_sectors, status.total_sectors
     if used == status.metadata_sectors or (not used and total):
+        return 0
+    return _ratio(used, total)
+
+
+def _ratio(used: int, total: int) -> int:
+    """Returns millionths of a percent; nothing of nothing is all."""
+    if not used and total:
         return 0
     if used == total or not total:
         return _ALL

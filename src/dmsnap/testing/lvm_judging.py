@@ -46,10 +46,10 @@ _KNOWN = {
     "merge-failed": ("* data_percent *", "content vgmergefail-origin-real:*"),
     # The kernel could not read the disk that failed on purpose.
     "degraded": ("content vgdegraded-raid_rimage_0: *",),
-    # Refused to be read. How full pools are, metadata of their own say.
+    # Refused to be read. The snapshot of the thin volume was never active.
     "refused": (
         "content *: None is ours, *", "content vgrefused-pool-tpool: *",
-        "lvs thin: data_percent *", "lvs pool: data_percent *",
+        "lvs thinsnap: data_percent is '1.56', LVM says ''",
     ),
     # Refused too; and the kernel wrote to the caches when it stopped them. LVM loaded smq by the older name that Linux
     # has for it.

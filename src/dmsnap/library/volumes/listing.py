@@ -26,7 +26,8 @@ from dmsnap.lvm.assembly import Assembly, NotAssembled
 from dmsnap.lvm.finding import Finding, FindingKind
 from dmsnap.lvm.groups import Group, find_groups
 from dmsnap.lvm.segments import RegularSegments
-from dmsnap.lvm.usage import data_percent
+from dmsnap.lvm.thin_metadata import thin_pool_usage
+from dmsnap.lvm.usage import data_percent, percent_of
 from dmsnap.store import open_store
 from dmsnap.store.persistent import EmptyStore
 from dmsnap.target.status import store_status
@@ -87,7 +88,7 @@ def list_volumes(
         images: Disks or physical volumes: paths, addresses of NBD servers, or open devices.
         hidden: The parts of volumes too, which LVM hides: images and logs of mirrors, for instance.
         segments: A row for each segment; else one for each volume, with what is to say of its first segment.
-        usage: Say how full snapshots are, which takes opening the store of each.
+        usage: Say how full snapshots and thin volumes are, which takes opening the store of each, or their pool.
 
     Raises:
         DmsnapError: An image cannot be opened. Whatever is wrong in one is a finding.
@@ -102,7 +103,7 @@ def list_volumes(
         for group in sorted(groups, key=lambda each: each.group.name):
             findings += group.findings
             findings += _old_legs(group) if group.missing else ()
-            percent = _usage(group, findings) if usage else {}
+            percent = _usage(group, findings) | _thin_usage(group) if usage else {}
             rows = tuple(volume_rows(group, percent, hidden=hidden, first_only=not segments))
             allocated = allocated_extents(group.group)
             listings.append(GroupListing(group_row(group, allocated), tuple(physical_rows(group, allocated)), rows))
@@ -118,6 +119,32 @@ def _old_legs(found: Group) -> list[Finding]:
             with contextlib.suppress(NotAssembled):
                 assembly.storage(name)
     return [Finding(FindingKind.OLD_LEG, message, found.group.name, name) for name, message in assembly.doubts.items()]
+
+
+def _thin_usage(found: Group) -> dict[str, str]:
+    """How full thin pools and volumes are, by their names, as far as the pools' own metadata can be read."""
+    volumes, percent = found.group.logical_volumes, dict[str, str]()
+    kinds = {name: volume.segments[0] for name, volume in volumes.items() if volume.segments}
+    pools = {name: segment for name, segment in kinds.items() if segment.kind == "thin-pool"}
+    if not pools:
+        return {}
+    thin: dict[object, dict[int, str]] = {name: {} for name in pools}
+    for name, segment in kinds.items():
+        number, pool = segment.fields.get("device_id"), segment.fields.get("thin_pool")
+        if segment.kind == "thin" and isinstance(number, int) and pool in thin:
+            thin[pool][number] = name
+    assembly = Assembly(found.group, found.devices)
+    for pool, segment in pools.items():
+        used, chunk = None, segment.fields.get("chunk_size")
+        with contextlib.suppress(DmsnapError):
+            used = thin_pool_usage(assembly.storage(str(segment.fields.get("metadata"))), set(thin[pool]))
+        if used is None or not isinstance(chunk, int):
+            continue
+        percent[pool] = percent_of(used.used, used.blocks)
+        for number, mapped in used.mapped.items():
+            size = volumes[thin[pool][number]].extent_count * found.group.extent_size_sectors
+            percent[thin[pool][number]] = percent_of(mapped * chunk, size)
+    return percent
 
 
 def _usage(found: Group, findings: list[Finding]) -> dict[str, str]:

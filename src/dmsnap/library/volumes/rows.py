@@ -37,7 +37,7 @@ class VolumeRow(NamedTuple):
         seg_size: Its length in bytes.
         origin: What a snapshot was taken of; what a thin volume began as; what is cached.
         chunk_size: Of a snapshot (or pool), in bytes.
-        data_percent: How full a snapshot is, two decimals; also of an origin that a snapshot is merged into.
+        data_percent: How full a snapshot, thin volume or pool is, two decimals; also of an origin that is merged into.
         stripes: Stripes or images.
         stripe_size: In bytes.
         region_size: Of mirrors and RAID, in bytes.
