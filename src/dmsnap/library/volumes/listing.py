@@ -124,7 +124,11 @@ def _old_legs(found: Group) -> list[Finding]:
 def _thin_usage(found: Group) -> dict[str, str]:
     """How full thin pools and volumes are, by their names, as far as the pools' own metadata can be read."""
     volumes, percent = found.group.logical_volumes, dict[str, str]()
-    kinds = {name: volume.segments[0] for name, volume in volumes.items() if volume.segments}
+    kinds = {
+        name: volume.segments[0]
+        for name, volume in volumes.items()
+        if volume.segments and not isinstance(volume.segments, RegularSegments)
+    }
     pools = {name: segment for name, segment in kinds.items() if segment.kind == "thin-pool"}
     if not pools:
         return {}

@@ -120,7 +120,9 @@ def partial_volumes(group: VolumeGroup, missing: Container[str]) -> set[str]:
 
 def _snapshot_of(volume: LogicalVolume) -> SnapshotOf | None:
     """What a volume says of another that is a snapshot, if it is there for that."""
-    return volume.segments[0].snapshot if volume.segments else None
+    if not volume.segments or isinstance(volume.segments, RegularSegments):
+        return None
+    return volume.segments[0].snapshot
 
 
 def _needs(volume: LogicalVolume, group: VolumeGroup) -> Iterable[tuple[str, bool]]:
