@@ -21,13 +21,9 @@ from dmsnap.library.volumes.rows import (
     physical_rows,
     volume_rows,
 )
-from dmsnap.lvm.assembly import Assembly
 from dmsnap.lvm.finding import Finding, FindingKind
 from dmsnap.lvm.groups import Group, find_groups
 from dmsnap.lvm.usage import data_percent
-from dmsnap.store import open_store
-from dmsnap.store.persistent import EmptyStore
-from dmsnap.target.status import store_status
 
 __all__ = ["GroupListing", "VolumeListing", "list_volumes"]
 
@@ -111,6 +107,12 @@ def _usage(found: Group, findings: list[Finding]) -> dict[str, str]:
     snapshots, percent = relations(found.group).origins, {}
     if not snapshots:
         return {}
+    # Heavy, and groups without snapshots are listed without them.
+    from dmsnap.lvm.assembly import Assembly
+    from dmsnap.store import open_store
+    from dmsnap.store.persistent import EmptyStore
+    from dmsnap.target.status import store_status
+
     assembly = Assembly(found.group, found.devices)
     for name in snapshots:
         try:
