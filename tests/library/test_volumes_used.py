@@ -107,6 +107,30 @@ def test_a_merge_that_lvm_began_is_finished_and_only_that(merging: LVMFixture, t
     assert_as_recorded(merging, tmp_path, "snap4", "snap64", "snap512")
 
 
+def test_a_merge_copies_nothing_to_snapshots_taken_before_their_origin_grew_there(
+    case: LVMFixture, tmp_path: Path
+) -> None:
+    def relation(store: str, sectors: int, extents: int) -> str:
+        return f'= {extents}\n\ntype = "snapshot"\nchunk_size = {sectors}\norigin = "origin"\ncow_store = "{store}"'
+
+    shorter = [
+        (relation(name, sectors, 8), relation(name, sectors, extents))
+        for name, sectors, extents in (("snap64", 128, 4), ("snap512", 1024, 2))
+    ]
+    edit_metadata(case.images[0], *shorter)
+    before = {name: content(at(case, name), tmp_path) for name in ("snap4", "snap64", "snap512")}
+    assert [len(shown) >> 20 for shown in before.values()] == [4, 2, 1]
+    with dmsnap.open_snapshot(at(case, "snap8"), None, "r+") as snapshot:
+        snapshot.write_at((3 << 20) - 2 * CHUNK, b"\x5a" * 4 * CHUNK)
+    sizes = {name: dmsnap.info(at(case, name)).changed_bytes for name in before}
+    planned = dmsnap.merge(at(case, "snap8"), dry_run=True).kept_bytes
+    assert dmsnap.merge(at(case, "snap8")).kept_bytes == planned
+    grown = {name: dmsnap.info(at(case, name)).changed_bytes - size for name, size in sizes.items()}
+    assert grown == {"snap4": planned, "snap64": 0, "snap512": 0}
+    assert planned > 4 * CHUNK
+    assert {name: content(at(case, name), tmp_path) for name in before} == before
+
+
 def test_a_file_can_be_merged_into_a_plain_volume(case: LVMFixture, tmp_path: Path) -> None:
     cow = tmp_path / "file.cow"
     dmsnap.create(cow, 1 << 20, chunk_size_bytes=CHUNK)

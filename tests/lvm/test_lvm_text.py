@@ -157,6 +157,16 @@ def test_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
             parse_text(text)
 
 
+@pytest.mark.parametrize("value", [b"1", b'"x"', b"'x'"])
+def test_an_array_of_too_many_values_is_not_read_to_its_end(value: bytes) -> None:
+    most = parse_text(b"a = [" + (value + b",") * 65_536 + b"]")["a"]
+    assert isinstance(most, tuple)
+    assert len(most) == 65_536
+    for end in (b"]", b"!"):
+        with pytest.raises(BadText, match="an array of more than 65536 values"):
+            parse_text(b"a = [" + (value + b",") * 65_537 + end)
+
+
 def test_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing_module, "MOST_BYTES", 10)
     assert parse_text(b"a = 12345\0" + bytes(100)) == {"a": 12345}

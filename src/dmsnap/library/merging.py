@@ -111,11 +111,15 @@ def merge(
         kept = OtherSnapshots(below, store, stack, writable=not dry_run, prefetch=prefetch, trace=trace)
         named = [others] if isinstance(others, str | os.PathLike | BlockDevice) else others
         stores = [store_source(other, volumes, writable=write) for other in named]
-        if volume is not None and any(volume.is_same(volumes.find(other)) for other in named):
+        found = [volumes.find(other) for other in named]
+        if volume is not None and any(map(volume.is_same, found)):
             raise SameDevice(f"{volume.name}: named twice", hint="name the stores of other snapshots")
+        sizes = [None if other is None else other.snapshot_bytes for other in found]
         if volume is not None:
-            stores += siblings(volume, {store.name for store in stores if isinstance(store, BlockDevice)})
-        kept.open(stores)
+            for sibling in siblings(volume, {store.name for store in stores if isinstance(store, BlockDevice)}):
+                stores.append(sibling.storage(writable=write))
+                sizes.append(sibling.snapshot_bytes)
+        kept.open(list(zip(stores, sizes, strict=True)))
         planned = MergeResult(
             dry_run=dry_run,
             chunks=len(store.table),

@@ -7,8 +7,10 @@ precision, and there again never 0.00 or 100.00 unless exact. Source: LVM2 2.03 
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
-from dmsnap.target.status import Status
+if TYPE_CHECKING:
+    from dmsnap.target.status import Status
 
 __all__ = ["data_percent", "percent_of"]
 

@@ -188,8 +188,10 @@ def _put_area(
             position = text_offset - HEADER_BYTES
         if content is not None:
             data = content + b"\0"
-            for at, byte in enumerate(data):
-                image[offset + HEADER_BYTES + (position + at) % ring] = byte
+            for at in range(-(position % ring), len(data), ring):  # where the ring begins, in the text
+                piece = data[max(0, at) : at + ring]
+                begin = offset + HEADER_BYTES + max(0, at) - at
+                image[begin : begin + len(piece)] = piece
             if kind != "older":
                 locations += struct.pack("<QQII", HEADER_BYTES + position, len(data), crc_of(data), int(ignored))
             position = (position + len(data) + SECTOR_BYTES - 1) // SECTOR_BYTES * SECTOR_BYTES % ring

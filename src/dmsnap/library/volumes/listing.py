@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 from dmsnap.block.contract import BlockDevice
-from dmsnap.errors import DmsnapError
 from dmsnap.library.source import Source
 from dmsnap.library.volumes.opened import open_images
 from dmsnap.library.volumes.relations import relations
@@ -22,15 +20,9 @@ from dmsnap.library.volumes.rows import (
     physical_rows,
     volume_rows,
 )
-from dmsnap.lvm.assembly import Assembly, NotAssembled
-from dmsnap.lvm.finding import Finding, FindingKind
+from dmsnap.lvm.finding import Finding
 from dmsnap.lvm.groups import Group, find_groups
 from dmsnap.lvm.segments import RegularSegments
-from dmsnap.lvm.thin_metadata import thin_pool_usage
-from dmsnap.lvm.usage import data_percent, percent_of
-from dmsnap.store import open_store
-from dmsnap.store.persistent import EmptyStore
-from dmsnap.target.status import store_status
 
 __all__ = ["GroupListing", "VolumeListing", "list_volumes"]
 
@@ -102,73 +94,31 @@ def list_volumes(
         listings = []
         for group in sorted(groups, key=lambda each: each.group.name):
             findings += group.findings
-            findings += _old_legs(group) if group.missing else ()
-            percent = _usage(group, findings) | _thin_usage(group) if usage else {}
+            findings += _old_legs(group)
+            percent = _usage(group, findings) if usage else {}
             rows = tuple(volume_rows(group, percent, hidden=hidden, first_only=not segments))
             allocated = allocated_extents(group.group)
             listings.append(GroupListing(group_row(group, allocated), tuple(physical_rows(group, allocated)), rows))
         return VolumeListing(tuple(listings), tuple(dict.fromkeys(findings)))
 
 
-def _old_legs(found: Group) -> list[Finding]:
-    """The mirrors that are read from a leg that may be old."""
-    assembly = Assembly(found.group, found.devices)
-    for name, volume in found.group.logical_volumes.items():
-        regular = isinstance(volume.segments, RegularSegments)
-        if not regular and any(segment.kind in ("mirror", "raid1") for segment in volume.segments):
-            with contextlib.suppress(NotAssembled):
-                assembly.storage(name)
-    return [Finding(FindingKind.OLD_LEG, message, found.group.name, name) for name, message in assembly.doubts.items()]
-
-
-def _thin_usage(found: Group) -> dict[str, str]:
-    """How full thin pools and volumes are, by their names, as far as the pools' own metadata can be read."""
-    volumes, percent = found.group.logical_volumes, dict[str, str]()
-    kinds = {
-        name: volume.segments[0]
-        for name, volume in volumes.items()
-        if volume.segments and not isinstance(volume.segments, RegularSegments)
-    }
-    pools = {name: segment for name, segment in kinds.items() if segment.kind == "thin-pool"}
-    if not pools:
-        return {}
-    thin: dict[object, dict[int, str]] = {name: {} for name in pools}
-    for name, segment in kinds.items():
-        number, pool = segment.fields.get("device_id"), segment.fields.get("thin_pool")
-        if segment.kind == "thin" and isinstance(number, int) and pool in thin:
-            thin[pool][number] = name
-    assembly = Assembly(found.group, found.devices)
-    for pool, segment in pools.items():
-        used, chunk = None, segment.fields.get("chunk_size")
-        with contextlib.suppress(DmsnapError):
-            used = thin_pool_usage(assembly.storage(str(segment.fields.get("metadata"))), set(thin[pool]))
-        if used is None or not isinstance(chunk, int):
-            continue
-        percent[pool] = percent_of(used.used, used.blocks)
-        for number, mapped in used.mapped.items():
-            size = volumes[thin[pool][number]].extent_count * found.group.extent_size_sectors
-            percent[thin[pool][number]] = percent_of(mapped * chunk, size)
-    return percent
-
-
 def _usage(found: Group, findings: list[Finding]) -> dict[str, str]:
-    """How full the snapshots of a group are, by the names of their stores."""
-    snapshots, percent = relations(found.group).origins, {}
-    if not snapshots:
+    """How full snapshots, thin pools and thin volumes are; groups without them are listed without what that takes."""
+    volumes = found.group.logical_volumes.values()
+    pools = any(
+        not isinstance(volume.segments, RegularSegments) and volume.segments and volume.segments[0].kind == "thin-pool"
+        for volume in volumes
+    )
+    if not pools and not relations(found.group).origins:
         return {}
-    assembly = Assembly(found.group, found.devices)
-    for name in snapshots:
-        try:
-            percent[name] = data_percent(store_status(open_store(assembly.storage(name))))
-        except EmptyStore:  # nobody has activated it yet
-            percent[name] = "0.00"
-        except DmsnapError as error:
-            findings.append(
-                Finding(
-                    FindingKind.BAD_STORE,
-                    f"{found.group.name}/{name}: how full it is cannot be told: {error.message}",
-                    found.group.name,
-                    name,
-                )
-            )
-    return percent
+    from dmsnap.library.volumes.states import snapshot_usage, thin_usage
+
+    return snapshot_usage(found, findings) | thin_usage(found)
+
+
+def _old_legs(found: Group) -> Sequence[Finding]:
+    if not found.missing:
+        return ()
+    from dmsnap.library.volumes.states import old_legs
+
+    return old_legs(found)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
-from dmsnap.block.contract import BlockDevice
 from dmsnap.library.volumes.opened import Volume, VolumeInUse
 from dmsnap.store.persistent import read_header
 
 __all__ = ["refuse_other_merge", "siblings", "still_to_run"]
 
 
-def siblings(volume: Volume, named: Collection[str]) -> Iterator[BlockDevice]:
-    """Yields the stores of all other snapshots of a snapshot's origin that are still valid.
+def siblings(volume: Volume, named: Collection[str]) -> Iterator[Volume]:
+    """Yields all other snapshots of a snapshot's origin that are still valid.
 
     Args:
         volume: The snapshot.
@@ -20,9 +20,9 @@ def siblings(volume: Volume, named: Collection[str]) -> Iterator[BlockDevice]:
     """
     for name in volume.other_snapshots:
         if f"{volume.group.group.name}/{name}" not in named:
-            store = volume.assembly.storage(name)
-            if read_header(store).valid:
-                yield store
+            sibling = replace(volume, logical=volume.group.group.logical_volumes[name])
+            if read_header(sibling.storage()).valid:
+                yield sibling
 
 
 def refuse_other_merge(volume: Volume) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, ReadOnlyDevice
 from dmsnap.block.medium import printable
@@ -11,9 +12,11 @@ from dmsnap.block.open import open_device
 from dmsnap.errors import DmsnapError
 from dmsnap.library.origin_doubts import Warn
 from dmsnap.library.volumes.address import LvmAddress, is_lvm_address, parse_lvm_address
-from dmsnap.lvm.assembly import Assembly
 from dmsnap.lvm.groups import Group, find_groups
 from dmsnap.lvm.model import LogicalVolume
+
+if TYPE_CHECKING:
+    from dmsnap.lvm.assembly import Assembly
 
 __all__ = ["AmbiguousGroup", "NoSuchVolume", "OpenVolumes", "Volume", "VolumeInUse", "open_images"]
 
@@ -126,6 +129,7 @@ class OpenVolumes:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self._sets: dict[tuple[str, ...], list[tuple[Group, Assembly]]] = {}
+        self._odd: dict[tuple[str, ...], str] = {}
 
     @property
     def doubts(self) -> list[str]:
@@ -150,10 +154,13 @@ class OpenVolumes:
         """
         if not is_lvm_address(source):
             return None
+        from dmsnap.lvm.assembly import Assembly  # heavy: stores and NumPy, which listing needs for snapshots alone
+
         address = parse_lvm_address(source)
         key = tuple(sorted(set(address.images)))
         if key not in self._sets:
-            groups, _ = find_groups(open_images(address.images, self._stack, writable=writable))
+            groups, findings = find_groups(open_images(address.images, self._stack, writable=writable))
+            self._odd[key] = findings[0].message if findings else "there is no LVM2 label in it"
             self._sets[key] = [(group, Assembly(group.group, group.devices)) for group in groups]
         named = [each for each in self._sets[key] if each[0].group.name == address.group]
         where = ", ".join(map(printable, address.images))
@@ -161,7 +168,7 @@ class OpenVolumes:
             there = ", ".join(printable(group.group.name) for group, _ in self._sets[key])
             raise NoSuchVolume(
                 f"{where}: no volume group {address.group}",
-                hint=f"there is {there}" if there else "'dmsnap lvm ls' says what was found; no LVM2 label was",
+                hint=f"there is {there}" if there else self._odd[key],
                 group=address.group,
             )
         if len(named) > 1:

@@ -13,7 +13,7 @@ import re
 from .bad_text import BadText
 from .section import Scalar
 
-__all__ = ["ITEM", "MOST_DIGITS", "number_of", "read_array", "read_name", "read_value", "skip"]
+__all__ = ["ITEM", "MOST_DIGITS", "MOST_IN_ARRAY", "number_of", "read_array", "read_name", "read_value", "skip"]
 
 SPACE = r"[ \t\n\v\f\r]"
 SKIP = rf"(?:{SPACE}++|\#[^\n]*+)*+"
@@ -37,6 +37,8 @@ ITEM = re.compile(
 """What nearly all text consists of, in one match; whatever it does not match is read word by word."""
 
 MOST_DIGITS = 30
+MOST_IN_ARRAY = 1 << 16
+"""How many values an array may have; those of LVM2 hold two for each stripe, or the tags."""
 LARGEST = (1 << 63) - 1
 
 _SKIP = re.compile(SKIP)
@@ -95,11 +97,13 @@ def read_array(text: str, position: int) -> tuple[tuple[Scalar, ...], int]:
     """Reads an array from behind its bracket on; a comma may follow the last value. Returns it and where it ends.
 
     Raises:
-        BadText: It is none; arrays do not nest.
+        BadText: It is none, or has more than `MOST_IN_ARRAY` values; arrays do not nest.
     """
-    values = []
+    values: list[Scalar] = []
     position = skip(text, position)
     while not text.startswith("]", position):
+        if len(values) == MOST_IN_ARRAY:
+            raise BadText(f"an array of more than {MOST_IN_ARRAY} values", text, position)
         value, position = read_value(text, position)
         values.append(value)
         position = skip(text, position)

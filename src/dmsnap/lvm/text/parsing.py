@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .bad_text import BadText
-from .lexing import ITEM, number_of, read_array, read_name, read_value, skip
+from .lexing import ITEM, MOST_IN_ARRAY, number_of, read_array, read_name, read_value, skip
 from .section import Scalar, Section, Value
 from .striped_run import read_run, run_end
 
@@ -111,6 +111,8 @@ class _Parser:
 
     def _add_array(self, name: str, match: re.Match[str], strings: str) -> int:
         """Adds an array of strings without backslashes; returns where it ends."""
+        if strings.count('"') > 2 * MOST_IN_ARRAY:  # seen before all of them are in memory
+            read_array(self._text, match.start("strings"))  # says where
         found = _SIMPLE_STRINGS.findall(strings)
         values: tuple[Scalar, ...] = tuple([value for value, _ in found])
         if not all(comma for _, comma in found[:-1]):
