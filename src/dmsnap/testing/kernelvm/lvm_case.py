@@ -51,10 +51,10 @@ class LVMFacts:
     """What LVM and the kernel said.
 
     Attributes:
-        lvs: ``lvs -a -o all`` while the group was active: a row for each volume, numbers in bytes without a suffix.
-        segments: ``lvs -a -o …,seg_all``: a row for each segment.
-        vgs: ``vgs -o all``.
-        pvs: ``pvs -o all`` of the group.
+        lvs: Of ``fullreport -a`` while the group was active: a row for each volume, numbers in bytes without a suffix.
+        segments: A row for each segment.
+        vgs: The group's row.
+        pvs: Those of its disks.
         lvs_inactive, segments_inactive, vgs_inactive, pvs_inactive: The same when it was not active.
         devices: Names of all devices of the kernel by ``major:minor``: of device-mapper, and of disks (``vda``).
         uuids: UUIDs of device-mapper devices by name.
