@@ -15,12 +15,13 @@ class Disk(NamedTuple):
     Attributes:
         mib: Its size.
         partitions: A partition table written before: MBR with one partition from 1 MiB on, MBR with an extended
-            partition that holds two logical ones, or GPT with two partitions; see `partition_tables`.
+            partition that holds two logical ones, or GPT with two partitions, in sectors of 512 or 4096 bytes; see
+            `partition_tables`.
         kept: It is part of the outcome; others only help the script.
     """
 
     mib: int
-    partitions: Literal["", "mbr", "extended", "gpt"] = ""
+    partitions: Literal["", "mbr", "extended", "gpt", "gpt-4k"] = ""
     kept: bool = True
 
 

@@ -8,12 +8,18 @@ mkdir -p /mnt/a /mnt/b
 # scan NODE...: LVM sees these disks, their partitions, and paths to them; it reads all it sees in each command
 scan() {
   filter='"a|^/dev/mapper/slow|"'
-  for node in "$@"; do filter="$filter, \"a|^$node[0-9]*\$|\""; done
+  for node in "$@"; do filter="$filter, \"a|^$node[p0-9]*\$|\""; done
   settings="devices { dir=\"/dev\" scan=\"/dev\" use_devicesfile=0 obtain_device_list_from_udev=0
       external_device_info_source=\"none\" filter=[ $filter, \"r|.*|\" ] }
     activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
     global { thin_check_executable=\"\" cache_check_executable=\"\" use_lvmpolld=0 }
     backup { backup=0 archive=0 }"
+}
+
+# sectors4k DISK: a path to a disk as one whose sectors have 4096 bytes; its partitions too
+sectors4k() {
+  modprobe loop
+  /sbin/losetup --find --show --partscan --sector-size 4096 "$1"
 }
 
 # hide NODE: LVM does not see a disk any more
@@ -87,7 +93,7 @@ record() {
   sync
   section "$group devices"
   dmsetup info -c --noheadings --separator ' ' -o major,minor,name,uuid
-  for block in /sys/class/block/vd*; do echo "$(tr ':' ' ' <"$block/dev") ${block##*/}"; done
+  for block in /sys/class/block/vd* /sys/class/block/loop*; do echo "$(tr ':' ' ' <"$block/dev") ${block##*/}"; done
   section "$group table"
   dmsetup table
   section "$group status"
