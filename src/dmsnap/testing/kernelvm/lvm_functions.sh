@@ -93,7 +93,9 @@ record() {
   sync
   section "$group devices"
   dmsetup info -c --noheadings --separator ' ' -o major,minor,name,uuid
-  for block in /sys/class/block/vd* /sys/class/block/loop*; do echo "$(tr ':' ' ' <"$block/dev") ${block##*/}"; done
+  for block in /sys/class/block/vd* /sys/class/block/loop*; do
+    [ -e "$block" ] && echo "$(tr ':' ' ' <"$block/dev") ${block##*/}"
+  done
   section "$group table"
   dmsetup table
   section "$group status"
