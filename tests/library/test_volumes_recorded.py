@@ -37,7 +37,7 @@ def in_images(case: LVMFixture, devices: str) -> str:
     """Devices as lvs names them, with the images and partitions in place of the nodes that they were."""
     for node, image in case.facts.images.items():
         path = case.images[0].parent / image
-        devices = re.sub(rf"{node}(\d+)\(", rf"{path}, partition \1(", devices).replace(f"{node}(", f"{path}(")
+        devices = re.sub(rf"{node}p?(\d+)\(", rf"{path}, partition \1(", devices).replace(f"{node}(", f"{path}(")
     return devices
 
 

@@ -51,7 +51,7 @@ def test_a_group_is_what_vgs_and_pvs_list(folder: Path, name: str, tmp_path: Pat
                 continue
             node = next((node for node in case.facts.images if pv["pv_name"].startswith(node)), None)
             if node is not None:
-                part = pv["pv_name"].removeprefix(node)
+                part = pv["pv_name"].removeprefix(node).removeprefix("p")
                 expected = str(tmp_path / case.facts.images[node]) + (f", partition {part}" if part else "")
                 assert image.image == expected
 

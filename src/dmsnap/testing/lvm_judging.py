@@ -140,7 +140,8 @@ def _nodes(fixture: LVMFixture) -> dict[str, str]:
     for node, image in fixture.facts.images.items():
         path = str(fixture.images[0].with_name(image))
         result[node] = path
-        result |= {f"{node}{number}": f"{path}, partition {number}" for number in range(1, 9)}
+        between = "p" if node[-1].isdigit() else ""
+        result |= {f"{node}{between}{number}": f"{path}, partition {number}" for number in range(1, 9)}
     return result
 
 

@@ -35,7 +35,18 @@ __all__ = [
 ]
 
 APT_PACKAGES = (
-    *("qemu-system-x86", "busybox-static", "cpio", "kmod", "dmsetup", "lvm2", "e2fsprogs", "xfsprogs", "nbdkit"),
+    *(
+        "qemu-system-x86",
+        "busybox-static",
+        "cpio",
+        "kmod",
+        "mount",
+        "dmsetup",
+        "lvm2",
+        "e2fsprogs",
+        "xfsprogs",
+        "nbdkit",
+    ),
 )
 """Debian packages with every program that building and running the machine (and `load_time`) takes."""
 
@@ -48,6 +59,7 @@ REQUIRED_TOOLS = (
     "dmsetup",
     "dpkg-deb",
     "ldd",
+    "losetup",
     "lvm",
     "mke2fs",
     "mkfs.xfs",
@@ -55,7 +67,7 @@ REQUIRED_TOOLS = (
 )
 
 _KERNEL_METAPACKAGE = "linux-image-cloud-amd64"
-_GUEST_PROGRAMS = ("busybox", "dd", "dmsetup", "lvm", "blockdev", "mke2fs", "e2fsck", "mkfs.xfs")
+_GUEST_PROGRAMS = ("busybox", "dd", "dmsetup", "lvm", "blockdev", "losetup", "mke2fs", "e2fsck", "mkfs.xfs")
 _KERNEL_MODULES = (
     *("virtio_pci", "virtio_blk", "loop", "nbd", "brd", "ext4", "crc32c_generic"),
     *("dm-mod", "dm-bufio", "dm-snapshot", "dm-zero", "dm-delay", "dm-flakey", "dm-log-writes"),

@@ -15,12 +15,13 @@ class Disk(NamedTuple):
     Attributes:
         mib: Its size.
         partitions: A partition table written before: MBR with one partition from 1 MiB on, MBR with an extended
-            partition that holds two logical ones, or GPT with two partitions; see `partition_tables`.
+            partition that holds two logical ones, or GPT with two partitions, in sectors of 512 or 4096 bytes; see
+            `partition_tables`.
         kept: It is part of the outcome; others only help the script.
     """
 
     mib: int
-    partitions: Literal["", "mbr", "extended", "gpt"] = ""
+    partitions: Literal["", "mbr", "extended", "gpt", "gpt-4k"] = ""
     kept: bool = True
 
 
@@ -51,10 +52,10 @@ class LVMFacts:
     """What LVM and the kernel said.
 
     Attributes:
-        lvs: ``lvs -a -o all`` while the group was active: a row for each volume, numbers in bytes without a suffix.
-        segments: ``lvs -a -o …,seg_all``: a row for each segment.
-        vgs: ``vgs -o all``.
-        pvs: ``pvs -o all`` of the group.
+        lvs: Of ``fullreport -a`` while the group was active: a row for each volume, numbers in bytes without a suffix.
+        segments: A row for each segment.
+        vgs: The group's row.
+        pvs: Those of its disks.
         lvs_inactive, segments_inactive, vgs_inactive, pvs_inactive: The same when it was not active.
         devices: Names of all devices of the kernel by ``major:minor``: of device-mapper, and of disks (``vda``).
         uuids: UUIDs of device-mapper devices by name.

@@ -89,6 +89,22 @@ LVM_CASES: tuple[LVMCase, ...] = (
         """,
     ),
     LVMCase(
+        "sectors-4k", "vg4k", "disks with sectors of 4096 bytes, one with a GPT",
+        (Disk(10, "gpt-4k"), Disk(8)),
+        """
+        large0=$(sectors4k $d0) large1=$(sectors4k $d1)
+        scan $large0 $large1
+        images="disk0.img=$large0 disk1.img=$large1"
+        lv vgcreate -s 256k vg4k ${large0}p1 ${large0}p2 $large1
+        lv lvcreate -y -Wn -n stripes -i 3 -I 4k -L 768k vg4k
+        put /dev/vg4k/stripes 8 400
+        lv lvcreate -y -s -n snap -c 16k -L 512k vg4k/stripes
+        put /dev/vg4k/stripes 96 80
+        put /dev/vg4k/snap 16 8
+        record
+        """,
+    ),
+    LVMCase(
         "resized", "vgresized", "grown, reduced and renamed, group and volumes; a grown and a reduced COW store; tags",
         (Disk(8), Disk(8)),
         """

@@ -5,11 +5,22 @@ for module in crc32c_generic ext4 xfs dm-mirror dm-raid raid0 raid1 dm-thin-pool
 done
 mkdir -p /mnt/a /mnt/b
 
-settings='devices { dir="/dev" scan="/dev" use_devicesfile=0 obtain_device_list_from_udev=0
-    external_device_info_source="none" filter=[ "a|^/dev/vd|", "a|^/dev/mapper/slow|", "r|.*|" ] }
-  activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
-  global { thin_check_executable="" cache_check_executable="" use_lvmpolld=0 }
-  backup { backup=0 archive=0 }'
+# scan NODE...: LVM sees these disks, their partitions, and paths to them; it reads all it sees in each command
+scan() {
+  filter='"a|^/dev/mapper/slow|"'
+  for node in "$@"; do filter="$filter, \"a|^$node[p0-9]*\$|\""; done
+  settings="devices { dir=\"/dev\" scan=\"/dev\" use_devicesfile=0 obtain_device_list_from_udev=0
+      external_device_info_source=\"none\" filter=[ $filter, \"r|.*|\" ] }
+    activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
+    global { thin_check_executable=\"\" cache_check_executable=\"\" use_lvmpolld=0 }
+    backup { backup=0 archive=0 }"
+}
+
+# sectors4k DISK: a path to a disk as one whose sectors have 4096 bytes; its partitions too
+sectors4k() {
+  modprobe loop
+  /sbin/losetup --find --show --partscan --sector-size 4096 "$1"
+}
 
 # hide NODE: LVM does not see a disk any more
 hide() { settings=$(echo "$settings" | sed "s,filter=\\[,& \"r|^$1\$|\"\\,,"); }
@@ -24,42 +35,57 @@ lv() {
 # disk NUMBER: the kernel's own name of a disk, which LVM reports
 disk() { readlink -f "/dev/disk$1"; }
 
-# put DEVICE SECTOR SECTORS [BLOCK_SECTORS]: writes sectors that say what they are, different at each call, directly
+# put DEVICE SECTOR SECTORS [BLOCK_SECTORS]: writes sectors that say what they are, different at each call, directly.
+# One process writes for all calls: to start Python takes longer than anything else here.
+mkfifo /tmp/puts /tmp/put-said
+/sbin/python3 - <<'PYTHON' &
+import mmap, os
+
+def put(device, sector, sectors, block, number_of_put):
+    handle = os.open(device, os.O_RDWR | os.O_DIRECT)
+    try:
+        for start in range(sector, sector + sectors, block):
+            stop = min(start + block, sector + sectors)
+            buffer = mmap.mmap(-1, (stop - start) * 512)
+            for number in range(start, stop):
+                buffer.write(f"{number} of {device}, write {number_of_put} ".encode().ljust(512, b"."))
+            os.pwrite(handle, buffer, start * 512)
+    finally:
+        os.close(handle)
+
+while True:
+    with open("/tmp/puts") as asked:
+        device, *numbers = asked.read().split()
+    said = "written"
+    try:
+        put(device, *map(int, numbers))
+    except OSError as error:
+        said = str(error)
+    with open("/tmp/put-said", "w") as answer:
+        print(said, file=answer)
+PYTHON
 puts=0
 put() {
   puts=$((puts + 1))
-  /sbin/python3 - "$1" "$2" "$3" "${4:-$3}" "$puts" <<'PYTHON' || echo "failed put $*"
-import mmap, os, sys
-device, sector, sectors, block, number_of_put = sys.argv[1], *map(int, sys.argv[2:])
-handle = os.open(device, os.O_RDWR | os.O_DIRECT)
-for start in range(sector, sector + sectors, block):
-    stop = min(start + block, sector + sectors)
-    buffer = mmap.mmap(-1, (stop - start) * 512)
-    for number in range(start, stop):
-        buffer.write(f"{number} of {device}, write {number_of_put} ".encode().ljust(512, b"."))
-    os.pwrite(handle, buffer, start * 512)
-PYTHON
+  echo "$1 $2 $3 ${4:-$3} $puts" >/tmp/puts
+  read -r said </tmp/put-said
+  [ "$said" = written ] || echo "failed put $*: $said"
 }
 
 # random BYTES
 random() { head -c "$1" /dev/urandom; }
 
-# report LABEL VERB...: what LVM says of the group in JSON
+# report LABEL: what LVM says of the group in JSON, everything in one go
+columns='report { vgs_cols_full="vg_all" pvs_cols_full="pv_all,vg_name" pvsegs_cols_full="pv_name"
+  lvs_cols_full="vg_name,lv_all" segs_cols_full="vg_name,lv_name,lv_uuid,seg_all"
+  lvs_sort_full="vg_name,lv_name" segs_sort_full="vg_name,lv_name,seg_start" pvs_sort_full="pv_name" }'
 report() {
   section "$group $1"
-  shift
-  lvm "$@" --config "$settings" --reportformat json --units b --nosuffix --select "vg_name=$group" 2>/tmp/said || {
+  lvm fullreport -a --config "$settings $columns" --reportformat json --units b --nosuffix "$group" 2>/tmp/said || {
     echo
-    echo "failed $*"
+    echo "failed fullreport $group"
     cat /tmp/said
   }
-}
-
-reports() {
-  report "lvs$1" lvs -a -o all
-  report "segments$1" lvs -a -o vg_name,lv_name,lv_uuid,seg_all
-  report "vgs$1" vgs -o all
-  report "pvs$1" pvs -o all,vg_name
 }
 
 # record: what LVM and the kernel say while the group is active
@@ -67,12 +93,14 @@ record() {
   sync
   section "$group devices"
   dmsetup info -c --noheadings --separator ' ' -o major,minor,name,uuid
-  for block in /sys/class/block/vd*; do echo "$(tr ':' ' ' <"$block/dev") ${block##*/}"; done
+  for block in /sys/class/block/vd* /sys/class/block/loop*; do
+    [ -e "$block" ] && echo "$(tr ':' ' ' <"$block/dev") ${block##*/}"
+  done
   section "$group table"
   dmsetup table
   section "$group status"
   dmsetup status
-  reports ''
+  report active
   section "$group sha256"
   for node in /dev/mapper/*; do
     name=${node##*/}
@@ -85,7 +113,7 @@ record() {
 stop() {
   sync
   lv vgchange -an "$group"
-  reports -inactive
+  report inactive
 }
 
 # insync DEVICE: waits until all legs of a mirror are the same

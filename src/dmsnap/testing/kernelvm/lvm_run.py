@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class LVMCaseFailed(DmsnapError):
 
 
 def run_lvm_cases(cases: Sequence[LVMCase], folder: Path, *, timeout_s: float = 300) -> dict[str, LVMFacts]:
-    """Makes the groups of all ``cases``; their disks are afterwards ``folder/CASE.NUMBER.img``.
+    """Makes the groups of all ``cases``; `case_images` has their disks afterwards.
 
     Args:
         cases: With different names and groups, and no more than 24 disks all in all.
@@ -38,14 +39,17 @@ def run_lvm_cases(cases: Sequence[LVMCase], folder: Path, *, timeout_s: float = 
     script = [resources.files(__package__).joinpath("lvm_functions.sh").read_text()]
     for case in cases:
         script.append(f"section '{case.group} script'")
+        names = _disk_paths(case, folder)
+        names[0].parent.mkdir()
         for number, disk in enumerate(case.disks):
-            path = folder / f"{case.name}.{number}.img"
+            path = names[number]
             with open(path, "wb") as image:
                 image.truncate(disk.mib << 20)
             if disk.partitions:
                 write_table(path, disk.partitions)
             script.append(f"d{number}=$(disk {len(disks)})")
             disks.append(path)
+        script.append(f"scan {' '.join(f'$d{number}' for number in range(len(case.disks)))}")
         nodes = [f"$d{number}" for number, disk in enumerate(case.disks) if disk.kept]
         images = " ".join(f"disk{number}.img={node}" for number, node in enumerate(nodes))
         script += [f"group={case.group}", f'images="{images}"', case.script, "stop"]
@@ -59,7 +63,16 @@ def run_lvm_cases(cases: Sequence[LVMCase], folder: Path, *, timeout_s: float = 
 
 def case_images(case: LVMCase, folder: Path) -> list[Path]:
     """Returns the disks of a case that count, where `run_lvm_cases` leaves them."""
-    return [folder / f"{case.name}.{number}.img" for number, disk in enumerate(case.disks) if disk.kept]
+    return [path for path, disk in zip(_disk_paths(case, folder), case.disks, strict=True) if disk.kept]
+
+
+def _disk_paths(case: LVMCase, folder: Path) -> list[Path]:
+    """All disks of a case; those that count are ``CASE/disk0.img`` and so on, as its ``$images`` says."""
+    kept, others = count(), count()
+    return [
+        folder / case.name / (f"disk{next(kept)}.img" if disk.kept else f"other{next(others)}.img")
+        for disk in case.disks
+    ]
 
 
 def in_boots(cases: Iterable[LVMCase]) -> Iterator[list[LVMCase]]:
@@ -78,10 +91,12 @@ def _facts(group: str, sections: dict[str, list[str]]) -> LVMFacts:
     def said(what: str) -> list[str]:
         return sections.get(f"{group} {what}", [])
 
-    def rows(what: str, kind: str) -> list[dict[str, Any]]:
-        lines = said(what)
-        return json.loads("\n".join(lines))["report"][0][kind] if lines else []
+    def rows(what: str) -> dict[str, list[dict[str, Any]]]:
+        told = json.loads("\n".join(said(what)))
+        (group_told,) = told["report"]
+        return dict(group_told)
 
+    active, inactive = rows("active"), rows("inactive")
     devices: dict[str, str] = {}
     uuids: dict[str, str] = {}
     for line in said("devices"):
@@ -91,14 +106,14 @@ def _facts(group: str, sections: dict[str, list[str]]) -> LVMFacts:
             uuids[name] = uuid[0]
     ours = {name for name in uuids if name.startswith(group.replace("-", "--") + "-")}
     return LVMFacts(
-        lvs=rows("lvs", "lv"),
-        segments=rows("segments", "lv"),
-        vgs=rows("vgs", "vg"),
-        pvs=rows("pvs", "pv"),
-        lvs_inactive=rows("lvs-inactive", "lv"),
-        segments_inactive=rows("segments-inactive", "lv"),
-        vgs_inactive=rows("vgs-inactive", "vg"),
-        pvs_inactive=rows("pvs-inactive", "pv"),
+        lvs=active["lv"],
+        segments=active["seg"],
+        vgs=active["vg"],
+        pvs=active["pv"],
+        lvs_inactive=inactive["lv"],
+        segments_inactive=inactive["seg"],
+        vgs_inactive=inactive["vg"],
+        pvs_inactive=inactive["pv"],
         devices=devices,
         uuids=uuids,
         table=_by_name(said("table"), ours),

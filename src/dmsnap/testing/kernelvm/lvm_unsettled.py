@@ -106,6 +106,24 @@ UNSETTLED_CASES: tuple[LVMCase, ...] = (
         """,
     ),
     LVMCase(
+        "copying", "vgcopying", "a mirror whose second leg is being copied",
+        (Disk(8, kept=False), Disk(8, kept=False), Disk(8), Disk(8)),
+        """
+        slow 7 $d0; slow 8 $d1
+        lv vgcreate -s 256k vgcopying /dev/mapper/slow7 /dev/mapper/slow8
+        lv lvcreate -y -Wn -n volume -L 2M vgcopying /dev/mapper/slow7
+        put /dev/vgcopying/volume 0 4096
+        obstacle 8 $d1 delay $((2048 + 3000)) 1
+        lv lvconvert -y -b -i 600 --type mirror -m 1 --mirrorlog core -R 64k vgcopying/volume /dev/mapper/slow8
+        settled vgcopying-volume
+        record
+        images="disk0.img=/dev/mapper/slow7 disk1.img=/dev/mapper/slow8"
+        keep $d0 $d2
+        keep $d1 $d3
+        free 8 $d1
+        """,
+    ),
+    LVMCase(
         "degraded", "vgdegraded", "raid1 that was written to while one leg failed",
         (Disk(8), Disk(8)),
         """

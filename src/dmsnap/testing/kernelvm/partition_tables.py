@@ -1,15 +1,18 @@
-"""Partition tables for the guest's disks, in sectors of 512 bytes; its kernel judges whether they are right."""
+"""Partition tables for the guest's disks; its kernel judges whether they are right."""
 
 from __future__ import annotations
 
 import struct
 import uuid
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 __all__ = ["write_table"]
 
 _SECTOR = 512
+_LARGE_SECTOR = 4096
 _LINUX_LVM = 0x8E
 _EXTENDED = 0x05
 _LVM_TYPE = uuid.UUID("e6d6d379-f507-44c2-a23c-238f2a3df928")
@@ -22,12 +25,13 @@ def write_table(image: Path, scheme: str) -> None:
     Args:
         image: The disk.
         scheme: ``mbr``: partition 1 from 1 MiB to the end. ``extended``: an extended partition 1 from 1 MiB to the end
-            with the halves as logical partitions 5 and 6. ``gpt``: the halves as partitions 1 and 2.
+            with the halves as logical partitions 5 and 6. ``gpt``: the halves as partitions 1 and 2. ``gpt-4k``: the
+            same for a disk with sectors of 4096 bytes; all others have 512.
     """
-    sectors = image.stat().st_size // _SECTOR
+    sector_bytes = _LARGE_SECTOR if scheme == "gpt-4k" else _SECTOR
     with open(image, "r+b") as disk:
-        for sector, content in _TABLES[scheme](sectors):
-            disk.seek(sector * _SECTOR)
+        for sector, content in _TABLES[scheme](image.stat().st_size // sector_bytes):
+            disk.seek(sector * sector_bytes)
             disk.write(content)
 
 
@@ -54,8 +58,9 @@ def _extended(sectors: int) -> list[tuple[int, bytes]]:
     ]
 
 
-def _gpt(sectors: int) -> list[tuple[int, bytes]]:
-    first, last = 34, sectors - 34
+def _gpt(sectors: int, sector_bytes: int = _SECTOR) -> list[tuple[int, bytes]]:
+    table = _GPT_ENTRIES * 128 // sector_bytes
+    first, last = 2 + table, sectors - 2 - table
     middle = (sectors // 2) // 8 * 8
     entries = b"".join(
         struct.pack(
@@ -67,7 +72,7 @@ def _gpt(sectors: int) -> list[tuple[int, bytes]]:
             0,
             f"part{number}".encode("utf-16-le"),
         )
-        for number, (start, end) in enumerate(((2048, middle - 1), (middle, last)), 1)
+        for number, (start, end) in enumerate((((1 << 20) // sector_bytes, middle - 1), (middle, last)), 1)
     ).ljust(_GPT_ENTRIES * 128, b"\0")
 
     def header(own: int, other: int, table: int) -> bytes:
@@ -83,9 +88,14 @@ def _gpt(sectors: int) -> list[tuple[int, bytes]]:
         (0, _boot_sector((0xEE, 1, sectors - 1))),
         (1, header(1, sectors - 1, 2)),
         (2, entries),
-        (sectors - 33, entries),
-        (sectors - 1, header(sectors - 1, 1, sectors - 33)),
+        (last + 1, entries),
+        (sectors - 1, header(sectors - 1, 1, last + 1)),
     ]
 
 
-_TABLES = {"mbr": _mbr, "extended": _extended, "gpt": _gpt}
+_TABLES: dict[str, Callable[[int], list[tuple[int, bytes]]]] = {
+    "mbr": _mbr,
+    "extended": _extended,
+    "gpt": _gpt,
+    "gpt-4k": partial(_gpt, sector_bytes=_LARGE_SECTOR),
+}
