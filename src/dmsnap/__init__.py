@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dmsnap.library.tracing.trace import Trace
     from dmsnap.library.tuning.prediction import Prediction, predict
     from dmsnap.library.tuning.tuning import TuneResult, tune
+    from dmsnap.library.volumes.listing import VolumeListing, list_volumes
+    from dmsnap.library.volumes.sizes import StoreSizes, store_sizes
 
 __all__ = [
     "DmsnapError",
@@ -33,12 +35,15 @@ __all__ = [
     "Simulation",
     "SnapshotFile",
     "StoreInfo",
+    "StoreSizes",
     "Trace",
     "TuneResult",
+    "VolumeListing",
     "WritableSnapshotFile",
     "create",
     "export",
     "info",
+    "list_volumes",
     "map_changes",
     "merge",
     "mount",
@@ -47,6 +52,7 @@ __all__ = [
     "serve",
     "simulate",
     "status",
+    "store_sizes",
     "table",
     "tune",
 ]
@@ -60,12 +66,15 @@ _HOME = {
     "Simulation": "dmsnap.library.simulation.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
     "StoreInfo": "dmsnap.library.description",
+    "StoreSizes": "dmsnap.library.volumes.sizes",
     "Trace": "dmsnap.library.tracing.trace",
     "TuneResult": "dmsnap.library.tuning.tuning",
+    "VolumeListing": "dmsnap.library.volumes.listing",
     "WritableSnapshotFile": "dmsnap.library.snapshot_file",
     "create": "dmsnap.library.creation",
     "export": "dmsnap.library.movement",
     "info": "dmsnap.library.description",
+    "list_volumes": "dmsnap.library.volumes.listing",
     "map_changes": "dmsnap.library.movement",
     "merge": "dmsnap.library.merging",
     "mount": "dmsnap.library.mounting",
@@ -73,6 +82,7 @@ _HOME = {
     "predict": "dmsnap.library.tuning.prediction",
     "simulate": "dmsnap.library.simulation.simulation",
     "status": "dmsnap.library.description",
+    "store_sizes": "dmsnap.library.volumes.sizes",
     "table": "dmsnap.library.description",
     "tune": "dmsnap.library.tuning.tuning",
 }

@@ -46,7 +46,7 @@ def assert_one_clear_line(process: Ended, status: int) -> None:
 
 
 def test_every_verb_is_under_contract() -> None:
-    assert set(VERBS) == {*READING, "demo", "create", "mount", "serve", "tune"}
+    assert set(VERBS) == {*READING, "demo", "create", "lvm", "mount", "serve", "tune"}
 
 
 @pytest.mark.parametrize("verb", VERBS)
