@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from dmsnap.testing.lvm_fixtures import load_lvm_fixture
 from dmsnap.testing.tools import need, need_tool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 MOUNT = (ROOT / "docs/mount.md").read_text("utf-8")
 DUMP = (ROOT / "docs/dump.md").read_text("utf-8")
+LVM = (ROOT / "docs/lvm.md").read_text("utf-8")
 STACK = (ROOT / "docs/stack.md").read_text("utf-8")
 CHECK = (ROOT / "docs/check.md").read_text("utf-8")
 SERVE = (ROOT / "docs/serve.md").read_text("utf-8")
@@ -135,6 +137,14 @@ def test_every_finding_is_documented() -> None:
     assert told == [(word, named.severity.value) for word, named in NAMED_DAMAGES.items()]
 
 
+def test_the_page_about_lvm_prints_what_it_says(tmp_path: Path) -> None:
+    load_lvm_fixture("snapshots", tmp_path)
+    (tmp_path / "disk0.img").rename(tmp_path / "disk.img")
+    walk(LVM, tmp_path)
+    for code in blocks("python", LVM):
+        run_python(code, tmp_path)
+
+
 def test_the_page_about_mounts_prints_what_it_says(play: Path) -> None:
     need(importlib.util.find_spec("mfusepy"), "mfusepy is not installed")
     need(Path("/dev/fuse").exists(), "there is no /dev/fuse")
@@ -173,6 +183,7 @@ def test_every_json_field_is_documented() -> None:
     from dmsnap.library.tracing.as_json import COUNTERS, EVENT_COLUMNS, load_fields
     from dmsnap.library.tuning.own_load import LoadEstimate
     from dmsnap.library.tuning.trials import DepthTime
+    from dmsnap.library.volumes.rows import GroupRow, PhysicalRow, VolumeRow
     from dmsnap.maintenance.finding import Finding as FoundByCheck
     from dmsnap.store import Finding, LoadEvent, LoadTrace
     from dmsnap.target.table import Activation
@@ -196,6 +207,10 @@ def test_every_json_field_is_documented() -> None:
     assert documented_fields("A depth that was measured") == [field.name for field in dataclasses.fields(DepthTime)]
     assert documented_fields("A prediction") == [field.name for field in dataclasses.fields(dmsnap.Prediction)]
     assert documented_fields("A load that is predicted") == [field.name for field in dataclasses.fields(LoadEstimate)]
+    assert documented_fields("A volume group") == list(GroupRow._fields)
+    assert documented_fields("A physical volume") == list(PhysicalRow._fields)
+    assert documented_fields("A segment of a logical volume") == list(VolumeRow._fields)
+    assert documented_fields("`dmsnap lvm size ") == [field.name for field in dataclasses.fields(dmsnap.StoreSizes)]
     assert documented_fields("A load in a simulation") == [field.name for field in dataclasses.fields(LoadTime)]
 
 
@@ -210,6 +225,7 @@ def test_every_json_field_is_documented() -> None:
         "docs/disk-models.md",
         "docs/dump.md",
         "docs/json.md",
+        "docs/lvm.md",
         "docs/mount.md",
         "docs/nbd-client.md",
         "docs/prefetch.md",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dmsnap.library.tracing.trace import Trace
     from dmsnap.library.tuning.prediction import Prediction, predict
     from dmsnap.library.tuning.tuning import TuneResult, tune
+    from dmsnap.library.volumes.listing import VolumeListing, list_volumes
+    from dmsnap.library.volumes.sizes import StoreSizes, store_sizes
     from dmsnap.maintenance.checking import CheckReport
 
 __all__ = [
@@ -38,14 +40,17 @@ __all__ = [
     "Simulation",
     "SnapshotFile",
     "StoreInfo",
+    "StoreSizes",
     "Trace",
     "TuneResult",
+    "VolumeListing",
     "WritableSnapshotFile",
     "check",
     "create",
     "dump",
     "export",
     "info",
+    "list_volumes",
     "map_changes",
     "merge",
     "mount",
@@ -55,6 +60,7 @@ __all__ = [
     "serve",
     "simulate",
     "status",
+    "store_sizes",
     "table",
     "tune",
 ]
@@ -70,14 +76,17 @@ _HOME = {
     "Simulation": "dmsnap.library.simulation.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
     "StoreInfo": "dmsnap.library.description",
+    "StoreSizes": "dmsnap.library.volumes.sizes",
     "Trace": "dmsnap.library.tracing.trace",
     "TuneResult": "dmsnap.library.tuning.tuning",
+    "VolumeListing": "dmsnap.library.volumes.listing",
     "WritableSnapshotFile": "dmsnap.library.snapshot_file",
     "check": "dmsnap.library.checking",
     "create": "dmsnap.library.creation",
     "dump": "dmsnap.library.dumping",
     "export": "dmsnap.library.movement",
     "info": "dmsnap.library.description",
+    "list_volumes": "dmsnap.library.volumes.listing",
     "map_changes": "dmsnap.library.movement",
     "merge": "dmsnap.library.merging",
     "mount": "dmsnap.library.mounting",
@@ -86,6 +95,7 @@ _HOME = {
     "restore": "dmsnap.library.dumping",
     "simulate": "dmsnap.library.simulation.simulation",
     "status": "dmsnap.library.description",
+    "store_sizes": "dmsnap.library.volumes.sizes",
     "table": "dmsnap.library.description",
     "tune": "dmsnap.library.tuning.tuning",
 }

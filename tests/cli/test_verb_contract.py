@@ -49,7 +49,7 @@ def assert_one_clear_line(process: Ended, status: int) -> None:
 
 
 def test_every_verb_is_under_contract() -> None:
-    assert set(VERBS) == {*READING, "demo", "create", "mount", "restore", "serve", "tune"}
+    assert set(VERBS) == {*READING, "demo", "create", "lvm", "mount", "restore", "serve", "tune"}
 
 
 @pytest.mark.parametrize("verb", VERBS)

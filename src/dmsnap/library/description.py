@@ -13,6 +13,9 @@ from dmsnap.library.opening import open_origin_and_store, open_store_of
 from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.source import Source, path_of
 from dmsnap.library.tracing.trace import Trace
+from dmsnap.library.volumes.activation import volume_activation
+from dmsnap.library.volumes.opened import OpenVolumes
+from dmsnap.library.volumes.sources import described_sources
 from dmsnap.store import Finding
 from dmsnap.target.status import status_words, store_status
 from dmsnap.target.table import Activation, activation
@@ -74,6 +77,7 @@ def info(
 ) -> StoreInfo:
     """Describes a store. With an origin, records outside it become findings. Raises as `open_snapshot`."""
     with ExitStack() as stack:
+        cow, origin = described_sources(cow, origin, OpenVolumes(stack))
         if origin is None:
             store = open_store_of(cow, stack, prefetch=prefetch, trace=trace)
         else:
@@ -107,14 +111,16 @@ def status(cow: Source, *, prefetch: str | int = "auto", trace: Trace | None = N
 
 def table(
     cow: Source,
-    origin: Source,
+    origin: Source | None = None,
     *,
-    name: str = "snap",
+    name: str | None = None,
     prefetch: str | int = "auto",
     trace: Trace | None = None,
     warn: Warn | None = None,
 ) -> Activation:
     """Returns the table line and the commands that activate the snapshot in a kernel, as device ``name``.
+
+    Of a logical volume these are the devices and tables that LVM itself would make, by its names.
 
     ``str(activation)`` is the commands as text for a shell, with absolute paths. The store is loaded first: for one
     that a kernel would refuse there are no commands but the error. ``warn`` is called with a line if the origin does
@@ -124,6 +130,9 @@ def table(
         DmsnapError: As `open_snapshot`; a device without a path; a name that device-mapper does not take.
     """
     with ExitStack() as stack:
+        volume = OpenVolumes(stack).find(cow)
+        if volume is not None and origin is None and name is None:
+            return volume_activation(volume)
         below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, trace=trace)
         judge_origin(below, store, refuse=False, warn=warn)
         paths = [_kernel_path(below), _kernel_path(store.device)]
@@ -132,7 +141,7 @@ def table(
             paths[0],
             paths[1],
             store.chunk_size_sectors,
-            name=name,
+            name=name or "snap",
             origin_is_file=_is_file(paths[0]),
             cow_is_file=_is_file(paths[1]),
         )
