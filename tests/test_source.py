@@ -205,11 +205,12 @@ def test_the_library_is_what_the_readme_promises() -> None:
     import dmsnap
 
     assert sorted(dmsnap.__all__) == [
+        "CheckReport",
         "DmsnapError",
         "MergeResult",
         "MountedSnapshot",
         "Prediction",
-        "CheckReport",
+        "RestoreResult",
         "Serving",
         "Simulation",
         "SnapshotFile",
@@ -221,6 +222,7 @@ def test_the_library_is_what_the_readme_promises() -> None:
         "WritableSnapshotFile",
         "check",
         "create",
+        "dump",
         "export",
         "info",
         "list_volumes",
@@ -229,6 +231,7 @@ def test_the_library_is_what_the_readme_promises() -> None:
         "mount",
         "open_snapshot",
         "predict",
+        "restore",
         "serve",
         "simulate",
         "status",
