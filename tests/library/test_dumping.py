@@ -168,7 +168,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 @pytest.mark.parametrize("form", ["xml", "packed"])
 def test_memory_does_not_grow_with_the_number_of_exceptions(form: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", MANY, form, "5000000"], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", MANY, form, "2000000"], capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 150 << 10  # KiB
+    assert int(done.stdout) < 60 << 10, "KiB: Python with NumPy is half of that, and so are the records alone"
