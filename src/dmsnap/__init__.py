@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     __version__: str
 
     from dmsnap.errors import DmsnapError
+    from dmsnap.library.compaction import CompactResult, compact
     from dmsnap.library.creation import create
     from dmsnap.library.description import StoreInfo, info, status, table
+    from dmsnap.library.difference import diff
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.mounting import MountedSnapshot, mount
     from dmsnap.library.movement import export, map_changes
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from dmsnap.library.tuning.tuning import TuneResult, tune
 
 __all__ = [
+    "CompactResult",
     "DmsnapError",
     "MergeResult",
     "MountedSnapshot",
@@ -36,7 +39,9 @@ __all__ = [
     "Trace",
     "TuneResult",
     "WritableSnapshotFile",
+    "compact",
     "create",
+    "diff",
     "export",
     "info",
     "map_changes",
@@ -52,6 +57,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "CompactResult": "dmsnap.library.compaction",
     "DmsnapError": "dmsnap.errors",
     "MergeResult": "dmsnap.library.merging",
     "MountedSnapshot": "dmsnap.library.mounting",
@@ -63,7 +69,9 @@ _HOME = {
     "Trace": "dmsnap.library.tracing.trace",
     "TuneResult": "dmsnap.library.tuning.tuning",
     "WritableSnapshotFile": "dmsnap.library.snapshot_file",
+    "compact": "dmsnap.library.compaction",
     "create": "dmsnap.library.creation",
+    "diff": "dmsnap.library.difference",
     "export": "dmsnap.library.movement",
     "info": "dmsnap.library.description",
     "map_changes": "dmsnap.library.movement",

@@ -29,6 +29,8 @@ VERBS = {
     "serve": Verb("dmsnap.cli.verbs.serve", "Serve snapshots and their origin to NBD clients"),
     "mount": Verb("dmsnap.cli.verbs.mount", "Show a snapshot as a file, for any program, by FUSE"),
     "merge": Verb("dmsnap.cli.verbs.merge", "Write a snapshot back into its origin"),
+    "compact": Verb("dmsnap.cli.verbs.compact", "Write the smallest store with the same content"),
+    "diff": Verb("dmsnap.cli.verbs.diff", "List what differs between two snapshots of one origin"),
     "simulate": Verb("dmsnap.cli.verbs.simulate", "Show load time by prefetch depth, on simulated drives"),
     "tune": Verb("dmsnap.cli.verbs.tune", "Measure prefetch depth against load time, or predict that"),
     "create": Verb("dmsnap.cli.verbs.create", "Make a new, empty store"),
