@@ -205,6 +205,7 @@ def test_the_library_is_what_the_readme_promises() -> None:
     import dmsnap
 
     assert sorted(dmsnap.__all__) == [
+        "CompactResult",
         "DmsnapError",
         "MergeResult",
         "MountedSnapshot",
@@ -216,7 +217,9 @@ def test_the_library_is_what_the_readme_promises() -> None:
         "Trace",
         "TuneResult",
         "WritableSnapshotFile",
+        "compact",
         "create",
+        "diff",
         "export",
         "info",
         "map_changes",
