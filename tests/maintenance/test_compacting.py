@@ -13,7 +13,7 @@ from dmsnap.maintenance.events import Begin, Data, End, Exceptions
 from dmsnap.maintenance.room import copies_in_order, needed_bytes, without_trap
 from dmsnap.store import BadChunkSize, open_store
 from dmsnap.store.format import data_capacity
-from dmsnap.testing.compacted import Way, compact_bytes, random_way
+from dmsnap.testing.compacted import Way, compact_bytes, compacted_cases, random_way
 from dmsnap.testing.damage import DAMAGES
 from dmsnap.testing.linux_runs import linux_finds
 from dmsnap.testing.random_snapshots import random_snapshot, read_plainly
@@ -143,6 +143,14 @@ def test_progress_ends_with_everything() -> None:
     store = open_store(MemoryDevice(before.cow[: len(before.cow) // 512 * 512]))
     list(compacted(store, progress=lambda done, total: seen.append((done, total))))
     assert seen[-1] == (len(store.table) * store.chunk_size_bytes,) * 2
+
+
+def test_what_a_kernel_is_to_load_reads_as_the_snapshot() -> None:
+    cases = list(compacted_cases(range(5)))
+    assert len({case.name for case, _ in cases}) == 5
+    for case, snapshot in cases:
+        assert read_plainly(case.cow, case.origin) == snapshot.content, case.name
+        assert case.chunk_sectors == int.from_bytes(case.cow[12:16], "little")
 
 
 # -- room -------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,7 @@ def gather(device: BlockDevice, chunks: Chunks, chunk_bytes: int) -> Gathered:
     for chunk, begin, end in zip(chunks[starts].tolist(), places, [*places[1:], len(chunks)], strict=True):
         length = min((end - begin) * chunk_bytes, size - chunk * chunk_bytes)
         requests.append((chunk * chunk_bytes, octets[begin * chunk_bytes : begin * chunk_bytes + length]))
+    requests.sort(key=itemgetter(0))  # a disk is read in one sweep
     return Gathered(content, device.start_reads(requests))
 
 
