@@ -30,6 +30,8 @@ STACK = (ROOT / "docs/stack.md").read_text("utf-8")
 CHECK = (ROOT / "docs/check.md").read_text("utf-8")
 SERVE = (ROOT / "docs/serve.md").read_text("utf-8")
 TRACE = (ROOT / "docs/trace.md").read_text("utf-8")
+COMPACT = (ROOT / "docs/compact.md").read_text("utf-8")
+DIFF = (ROOT / "docs/diff.md").read_text("utf-8")
 PREFETCH = (ROOT / "docs/prefetch.md").read_text("utf-8")
 
 
@@ -88,6 +90,15 @@ def test_the_tour_prints_what_it_says(play: Path) -> None:
 
 def test_simulations_print_what_the_page_on_prefetch_says(tmp_path: Path) -> None:
     walk(PREFETCH, tmp_path)
+
+
+def test_the_page_about_compact_stores_prints_what_it_says(tmp_path: Path) -> None:
+    walk(COMPACT, tmp_path)
+
+
+def test_the_page_about_two_snapshots_prints_what_it_says(tmp_path: Path) -> None:
+    need_tool("qemu-io")
+    walk(DIFF, tmp_path)
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
@@ -184,7 +195,9 @@ def test_every_json_field_is_documented() -> None:
     from dmsnap.library.tuning.own_load import LoadEstimate
     from dmsnap.library.tuning.trials import DepthTime
     from dmsnap.library.volumes.rows import GroupRow, PhysicalRow, VolumeRow
+    from dmsnap.maintenance.comparing import DiffRange
     from dmsnap.maintenance.finding import Finding as FoundByCheck
+    from dmsnap.maintenance.rechunking import WhatIf
     from dmsnap.store import Finding, LoadEvent, LoadTrace
     from dmsnap.target.table import Activation
     from dmsnap.transfer.changes import ChangedRange
@@ -194,6 +207,9 @@ def test_every_json_field_is_documented() -> None:
     assert documented_fields("What a check finds") == [field.name for field in dataclasses.fields(FoundByCheck)]
     assert documented_fields("A finding") == [field.name for field in dataclasses.fields(Finding)]
     assert documented_fields("`dmsnap map ") == list(ChangedRange._fields)
+    assert documented_fields("A store at a chunk size") == list(WhatIf._fields)
+    assert documented_fields("`dmsnap diff ") == list(DiffRange._fields)
+    assert documented_fields("`dmsnap compact ") == [field.name for field in dataclasses.fields(dmsnap.CompactResult)]
     assert documented_fields("`dmsnap table ") == list(Activation._fields)
     assert documented_fields("Counters of a load") == list(COUNTERS)
     assert documented_fields("An event of a load") == list(EVENT_COLUMNS) == list(LoadEvent._fields)
@@ -222,6 +238,8 @@ def test_every_json_field_is_documented() -> None:
         "CHANGELOG.md",
         "docs/benchmarks.md",
         "docs/check.md",
+        "docs/compact.md",
+        "docs/diff.md",
         "docs/disk-models.md",
         "docs/dump.md",
         "docs/json.md",

@@ -206,6 +206,7 @@ def test_the_library_is_what_the_readme_promises() -> None:
 
     assert sorted(dmsnap.__all__) == [
         "CheckReport",
+        "CompactResult",
         "DmsnapError",
         "MergeResult",
         "MountedSnapshot",
@@ -221,7 +222,9 @@ def test_the_library_is_what_the_readme_promises() -> None:
         "VolumeListing",
         "WritableSnapshotFile",
         "check",
+        "compact",
         "create",
+        "diff",
         "dump",
         "export",
         "info",

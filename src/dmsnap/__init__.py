@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from dmsnap.errors import DmsnapError
     from dmsnap.library.checking import check
+    from dmsnap.library.compaction import CompactResult, compact
     from dmsnap.library.creation import create
     from dmsnap.library.description import StoreInfo, info, status, table
+    from dmsnap.library.difference import diff
     from dmsnap.library.dumping import RestoreResult, dump, restore
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.mounting import MountedSnapshot, mount
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckReport",
+    "CompactResult",
     "DmsnapError",
     "MergeResult",
     "MountedSnapshot",
@@ -46,7 +49,9 @@ __all__ = [
     "VolumeListing",
     "WritableSnapshotFile",
     "check",
+    "compact",
     "create",
+    "diff",
     "dump",
     "export",
     "info",
@@ -66,6 +71,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "CompactResult": "dmsnap.library.compaction",
     "DmsnapError": "dmsnap.errors",
     "MergeResult": "dmsnap.library.merging",
     "MountedSnapshot": "dmsnap.library.mounting",
@@ -84,6 +90,8 @@ _HOME = {
     "check": "dmsnap.library.checking",
     "create": "dmsnap.library.creation",
     "dump": "dmsnap.library.dumping",
+    "compact": "dmsnap.library.compaction",
+    "diff": "dmsnap.library.difference",
     "export": "dmsnap.library.movement",
     "info": "dmsnap.library.description",
     "list_volumes": "dmsnap.library.volumes.listing",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cli_values import Ended
 
+from dmsnap import create
 from dmsnap.cli.registry import VERBS
 
 READING = {
@@ -20,16 +21,24 @@ READING = {
     "export": ["{store}", "out.img", "--origin", "{origin}"],
     "merge": ["{store}", "--origin", "{origin}", "--dry-run"],
     "check": ["{store}", "--origin", "{origin}"],
+    "compact": ["{store}", "-o", "new.cow", "--origin", "{origin}"],
+    "diff": ["{store}", "other.cow", "--origin", "{origin}"],
     "simulate": ["{store}", "--depths", "0,12"],
     "dump": ["{store}"],
 }
 """A good line of every verb that opens a store to look."""
-WITH_JSON = ("info", "table", "map", "merge", "check", "simulate")
+WITH_JSON = ("info", "table", "map", "merge", "check", "compact", "diff", "simulate")
 WITHOUT_PREFETCH = ("simulate",)  # which loads with many
 WITHOUT_ARGUMENTS = ("simulate", "demo")
 WITHOUT_ROOTS_PRIVILEGE = "setpriv --bounding-set -dac_override,-dac_read_search" if os.geteuid() == 0 else ""
-TAKING_ORIGIN = ("info", "table", "map", "export", "merge", "check")
+TAKING_ORIGIN = ("info", "table", "map", "export", "merge", "check", "compact", "diff")
 TELLING_DAMAGE = ("check",)  # which is their answer, where it is an error for others
+
+
+@pytest.fixture(autouse=True)
+def other_store(tmp_path: Path) -> None:
+    """What the store is held against where two are needed."""
+    create(tmp_path / "other.cow", 1 << 20, 4096)
 
 
 def line(verb: str, store: object, origin: object) -> list[str]:
@@ -176,6 +185,7 @@ def test_the_answer_is_the_same_for_every_prefetch(verb: str, prefetch: str, run
     words = [word.replace("out.img", "-") for word in line(verb, files.store, files.origin)]
     plain = run(*words)
     assert plain.returncode == 0, plain.stderr
+    (files.folder / "new.cow").unlink(missing_ok=True)
     assert run(*words, "--prefetch", prefetch) == plain
 
 
