@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmsnap.block.contract import BlockDevice
-from dmsnap.block.open import open_device
-from dmsnap.library.opening import refuse_same
+from dmsnap.library.opening import open_source, refuse_same
 from dmsnap.library.source import Source
+from dmsnap.library.volumes.opened import OpenVolumes
+from dmsnap.library.volumes.sources import described_sources
 
 if TYPE_CHECKING:
     from dmsnap.maintenance.checking import CheckReport
@@ -33,14 +32,9 @@ def check(cow: Source, *, origin: Source | None = None, prefetch: str | int = "a
     from dmsnap.maintenance.checking import check_store
 
     with ExitStack() as stack:
-        below = None if origin is None else _open(origin, stack)
+        cow, origin = described_sources(cow, origin, OpenVolumes(stack))
+        below = None if origin is None else open_source(origin, stack)
         if below is not None:
             hint = "name the device that the snapshot was taken of as origin"
             refuse_same(cow, below, "COW device cannot be the same as origin device", hint, parts=False)
-        return check_store(_open(cow, stack), origin=below, prefetch=prefetch)
-
-
-def _open(source: Source, stack: ExitStack) -> BlockDevice:
-    if isinstance(source, BlockDevice):
-        return source
-    return stack.enter_context(open_device(source if isinstance(source, str) else Path(source)))
+        return check_store(open_source(cow, stack), origin=below, prefetch=prefetch)

@@ -12,6 +12,8 @@ from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.output_file import check_output_file
 from dmsnap.library.source import Source
 from dmsnap.library.tracing.trace import Trace
+from dmsnap.library.volumes.opened import OpenVolumes
+from dmsnap.library.volumes.sources import described_sources
 from dmsnap.maintenance.compacting import compacted
 from dmsnap.maintenance.events import Begin, Events
 from dmsnap.maintenance.room import needed_bytes, without_trap
@@ -89,7 +91,9 @@ def compact(
             f"invalid chunk size of {chunk_size_bytes} bytes: not in whole sectors",
             hint="chunk sizes are powers of two from 512 bytes to 1 GiB",
         )
+    named = [source for source in (cow, origin) if source is not None]
     with ExitStack() as stack:
+        cow, origin = described_sources(cow, origin, OpenVolumes(stack))
         if origin is None:
             below, store = None, open_store_of(cow, stack, prefetch=prefetch, trace=trace)
         else:
@@ -107,7 +111,7 @@ def compact(
         begin = next(events)
         assert isinstance(begin, Begin)
         path = os.fspath(out)
-        check_output_file(path, [cow] if origin is None else [cow, origin], what="the new store")
+        check_output_file(path, named, what="the new store")
         if os.path.lexists(path):
             raise OutputInTheWay(f"{path} exists", hint="name a new file, or remove this one first", path=path)
         exceptions, size = _write(events, begin, path, size_bytes, extra_bytes, sync=sync)

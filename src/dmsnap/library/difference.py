@@ -10,6 +10,8 @@ from dmsnap.library.opening import open_origin_and_store, open_store_of, refuse_
 from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.source import Source
 from dmsnap.library.tracing.trace import Trace
+from dmsnap.library.volumes.opened import OpenVolumes
+from dmsnap.library.volumes.sources import described_sources
 from dmsnap.maintenance.comparing import DiffRange, compared, joined, side_by_side
 from dmsnap.store import Store
 from dmsnap.target.snapshot import SnapshotDevice, refuse_invalid
@@ -51,6 +53,7 @@ def diff(
             chunk cannot be read.
     """
     with ExitStack() as stack:
+        a, origin = described_sources(a, origin, OpenVolumes(stack))
         if origin is None:
             below, one = None, open_store_of(a, stack, prefetch=prefetch, trace=trace)
         else:

@@ -8,14 +8,13 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from dmsnap.block.contract import SECTOR_BYTES, BlockDevice
 from dmsnap.block.medium import CannotOpen, printable
-from dmsnap.block.open import open_device
 from dmsnap.errors import DmsnapError
 from dmsnap.library.creation import BadStoreSize
+from dmsnap.library.opening import open_source
 from dmsnap.library.output_file import check_output_file, whole_output
 from dmsnap.library.source import Source
 from dmsnap.maintenance.dumping import FORMATS, read_dump
@@ -89,7 +88,7 @@ def dump(
     if isinstance(out, str | os.PathLike):
         _refuse_in_the_way(os.fspath(out), [cow], overwrite=overwrite, what="the dump")
     with ExitStack() as stack:
-        events = read_events(_opened(cow, stack), data=data, prefetch=prefetch)
+        events = read_events(open_source(cow, stack), data=data, prefetch=prefetch)
         if isinstance(out, str | os.PathLike):
             file = stack.enter_context(whole_output(os.fspath(out)))
         else:
@@ -135,7 +134,7 @@ def restore(
         begin = next(events)
         assert isinstance(begin, Begin)
         if data_from is not None:
-            events = _with_data(events, begin, _opened(data_from, stack))
+            events = _with_data(events, begin, open_source(data_from, stack))
         data_bytes = 0
 
         def counted() -> Events:
@@ -177,12 +176,6 @@ def _refuse_in_the_way(path: str, sources: list[Source], *, overwrite: bool, wha
     check_output_file(path, sources, what=what)
     if os.path.lexists(path) and not overwrite:
         raise OutputInTheWay(f"{printable(path)} exists", hint="--force (overwrite=True) overwrites it", path=path)
-
-
-def _opened(source: Source, stack: ExitStack) -> BlockDevice:
-    if isinstance(source, BlockDevice):
-        return source
-    return stack.enter_context(open_device(source if isinstance(source, str) else Path(source)))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from dmsnap.cli.progress import progress_bar
 from dmsnap.cli.sizes import chunk_size_callback, size_callback
 from dmsnap.cli.text import printable, readable_size
 from dmsnap.cli.tracing import trace_option, traced
+from dmsnap.library.volumes.address import is_lvm_address
 
 if TYPE_CHECKING:
     from dmsnap.library.compaction import CompactResult
@@ -53,7 +54,7 @@ def command(
     whose origin is, needs --size or --extra. With --chunk-size and --drop-unchanged it is read beside its ORIGIN.
     """
     result_stream()  # without one, nobody would hear what was done
-    if origin is None and (drop_unchanged or chunk_size is not None):
+    if origin is None and not is_lvm_address(snap) and (drop_unchanged or chunk_size is not None):
         raise click.UsageError("--drop-unchanged and --chunk-size need --origin")
     with traced(trace, snap, origin, out) as recorder:
         with progress_bar(f"compact {printable(snap)}") as report:
