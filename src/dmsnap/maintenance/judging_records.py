@@ -11,7 +11,16 @@ import numpy.typing as npt
 from dmsnap.maintenance.surveying import Numbers, Survey, data_index
 from dmsnap.store.format import SECTOR_BYTES, data_capacity, exceptions_per_area
 
-__all__ = ["Geometry", "Place", "RecordFacts", "first_garbage", "judge_records"]
+__all__ = [
+    "Geometry",
+    "Place",
+    "RecordFacts",
+    "Strays",
+    "first_garbage",
+    "judge_records",
+    "judge_strays",
+    "shared_copies",
+]
 
 _LEAST_GARBAGE = 4
 _SOUND_BEFORE = 16
@@ -104,8 +113,15 @@ class RecordFacts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Strays:
-    """The strays of a survey, looked at by their copies."""
+class Strays:
+    """The strays of a survey, looked at by their copies.
+
+    Attributes:
+        index: The copies, counted among the chunks that can hold data.
+        top_bits: Those with bits 56-63.
+        outside: Those past the end of the device.
+        metadata: Those in the header or an area.
+    """
 
     index: npt.NDArray[np.int64]
     top_bits: Mask
@@ -113,12 +129,13 @@ class _Strays:
     metadata: Mask
 
 
-def _strays(survey: Survey, geometry: Geometry) -> _Strays:
+def judge_strays(survey: Survey, geometry: Geometry) -> Strays:
+    """Judges each stray by itself."""
     copies = survey.copies
     top_bits = copies >> copies.dtype.type(32) >= 1 << 24 if copies.dtype == np.uint64 else np.zeros(len(copies), bool)
-    in_metadata = copies % copies.dtype.type(geometry.per_area + 1) == 1
+    in_metadata = (copies % copies.dtype.type(geometry.per_area + 1) == 1) | (copies == 0)
     past = copies >= geometry.cow_chunks
-    return _Strays(data_index(copies, geometry.per_area), top_bits, past & ~top_bits, in_metadata & ~past)
+    return Strays(data_index(copies, geometry.per_area), top_bits, past & ~top_bits, in_metadata & ~past)
 
 
 def first_garbage(survey: Survey, geometry: Geometry) -> int:
@@ -126,11 +143,11 @@ def first_garbage(survey: Survey, geometry: Geometry) -> int:
 
     That is what is seen where the end marker is lost, and what lies behind is taken for records.
     """
-    strays = _strays(survey, geometry)
+    strays = judge_strays(survey, geometry)
     places = survey.places.astype(np.int64)
     beyond_reach = strays.index > places + (places >> 3) + _IN_FLIGHT  # else a store that was cut short
     bad = strays.top_bits | strays.metadata | (strays.outside & beyond_reach)
-    bad |= _shared(survey, strays)
+    bad |= shared_copies(survey, strays)
     numbers = places[bad]
     if survey.count and int(survey.origin.max()) >= geometry.possible_chunks:
         numbers = np.union1d(numbers, np.flatnonzero(survey.origin >= geometry.possible_chunks))
@@ -143,13 +160,13 @@ def first_garbage(survey: Survey, geometry: Geometry) -> int:
 
 def judge_records(survey: Survey, geometry: Geometry) -> RecordFacts:
     """Returns what there is to tell, in time and memory in proportion to the records."""
-    strays = _strays(survey, geometry)
+    strays = judge_strays(survey, geometry)
     places = survey.places.astype(np.int64)
     sound = ~(strays.top_bits | strays.outside | strays.metadata)
     distance = strays.index - places
     skew = int(np.abs(distance[sound]).max(initial=0))
     near = strays.outside & (np.abs(distance) <= 2 * skew)
-    shared = _shared(survey, strays)
+    shared = shared_copies(survey, strays)
     in_order = survey.count - len(places)
     past = max(0, survey.count - geometry.capacity)
     past_in_order = past - (len(places) - int(np.searchsorted(places, geometry.capacity)))
@@ -182,8 +199,8 @@ def _place(places: Numbers, mask: Mask) -> Place:
     return Place(count, int(places[np.argmax(mask)])) if count else Place()
 
 
-def _shared(survey: Survey, strays: _Strays) -> Mask:
-    """Which strays have a copy that another record has: one in its place, or an earlier stray."""
+def shared_copies(survey: Survey, strays: Strays) -> Mask:
+    """Tells which strays have a copy that another record has: one in its place, or an earlier stray."""
     places, copies, index = survey.places.astype(np.int64), survey.copies, strays.index
     if not len(copies):
         return np.zeros(0, bool)
