@@ -24,6 +24,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 MOUNT = (ROOT / "docs/mount.md").read_text("utf-8")
 STACK = (ROOT / "docs/stack.md").read_text("utf-8")
+CHECK = (ROOT / "docs/check.md").read_text("utf-8")
 SERVE = (ROOT / "docs/serve.md").read_text("utf-8")
 TRACE = (ROOT / "docs/trace.md").read_text("utf-8")
 PREFETCH = (ROOT / "docs/prefetch.md").read_text("utf-8")
@@ -114,6 +115,19 @@ def test_blocks_about_traces_hold(play: Path) -> None:
         run_python(code, play)
 
 
+def test_the_page_about_checks_prints_what_it_says(play: Path) -> None:
+    walk(CHECK, play)
+    for code in blocks("python", CHECK):
+        run_python(code, play)
+
+
+def test_every_finding_is_documented() -> None:
+    from dmsnap.testing.named_damage import NAMED_DAMAGES
+
+    told = re.findall(r"^\| `([\w-]+)` \| (\w+) \|", CHECK, re.MULTILINE)
+    assert told == [(word, named.severity.value) for word, named in NAMED_DAMAGES.items()]
+
+
 def test_the_page_about_mounts_prints_what_it_says(play: Path) -> None:
     need(importlib.util.find_spec("mfusepy"), "mfusepy is not installed")
     need(Path("/dev/fuse").exists(), "there is no /dev/fuse")
@@ -152,11 +166,14 @@ def test_every_json_field_is_documented() -> None:
     from dmsnap.library.tracing.as_json import COUNTERS, EVENT_COLUMNS, load_fields
     from dmsnap.library.tuning.own_load import LoadEstimate
     from dmsnap.library.tuning.trials import DepthTime
+    from dmsnap.maintenance.finding import Finding as FoundByCheck
     from dmsnap.store import Finding, LoadEvent, LoadTrace
     from dmsnap.target.table import Activation
     from dmsnap.transfer.changes import ChangedRange
 
     assert documented_fields("`dmsnap info ") == [field.name for field in dataclasses.fields(dmsnap.StoreInfo)]
+    assert documented_fields("`dmsnap check ") == [field.name for field in dataclasses.fields(dmsnap.Report)]
+    assert documented_fields("What a check finds") == [field.name for field in dataclasses.fields(FoundByCheck)]
     assert documented_fields("A finding") == [field.name for field in dataclasses.fields(Finding)]
     assert documented_fields("`dmsnap map ") == list(ChangedRange._fields)
     assert documented_fields("`dmsnap table ") == list(Activation._fields)
@@ -181,6 +198,7 @@ def test_every_json_field_is_documented() -> None:
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "docs/benchmarks.md",
+        "docs/check.md",
         "docs/disk-models.md",
         "docs/json.md",
         "docs/mount.md",

@@ -17,6 +17,8 @@ from dmsnap.store import EmptyStore, NotAStore
 from dmsnap.testing.damage import DAMAGES, Damage
 from dmsnap.testing.fixtures import load, names
 from dmsnap.testing.named_damage import NAMED_DAMAGES, ORIGIN_BYTES, NamedDamage, sound_store_with_room
+from dmsnap.testing.programs.generate import generate
+from dmsnap.testing.programs.ours import run_in_ours
 from dmsnap.testing.store_builder import build_store, data_chunks, fill_chunk, in_allocation_order
 
 FIXTURES = {
@@ -202,3 +204,17 @@ def test_several_damages_at_once_are_all_told_the_worst_first() -> None:
     assert found == {"top-bits": 1, "into-metadata": 1, "duplicate": 1}
     severities = [list(Severity).index(finding.severity) for finding in report.findings]
     assert severities == sorted(severities, reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_stores_of_random_programs_are_sound_or_have_run_full(seed: int) -> None:
+    result = run_in_ours(generate(seed), "flush")
+    origin = MemoryDevice(result.content["o"])
+    stores = [content for content in result.content.values() if content[:4] == b"SnAp"]
+    for content in stores:
+        assert set(kinds(MemoryDevice(content), origin=origin)) <= {
+            "full",
+            "next-area",
+            "invalid-full",
+            "invalid-error",
+        }

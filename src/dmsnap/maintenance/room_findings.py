@@ -11,7 +11,7 @@ __all__ = ["invalid", "leaked", "room_findings"]
 
 _IN_FLIGHT = 2048
 """Chunks that a kernel has under way at once: their records are not written if the snapshot becomes invalid then."""
-_SMALL_STORE = 16
+_SMALL_STORE = 4
 """Of a small store, one chunk in so many may have been under way."""
 
 
@@ -40,13 +40,13 @@ def room_findings(facts: RecordFacts, geometry: Geometry, distinct_origins: int)
 def invalid(facts: RecordFacts, geometry: Geometry) -> Finding:
     """Returns the finding for a store that is marked invalid, with what is the likeliest cause."""
     left = max(0, geometry.capacity - facts.highest - 1)
-    near = max(1, min(_IN_FLIGHT, geometry.capacity // _SMALL_STORE))
+    near = max(2, min(_IN_FLIGHT, geometry.capacity // _SMALL_STORE))
     marked = f"marked invalid, so that kernels give nothing of it; {left} of {geometry.capacity} chunks were left"
     if left > near:
-        cause = "not full, so it was an error of a device, or memory ran out"
+        cause = "not full, so it was probably an error of a device, or memory ran out"
         advice = "look for errors in the kernel's log; 'dmsnap repair --accept invalid-error' brings back what there is"
         return Finding(Kind.INVALID_ERROR, Severity.DAMAGE, f"{marked}: {cause}", advice, offset_bytes=4)
-    cause = "the next metadata area lies past the end" if _no_next_area(geometry) else "it overflowed"
+    cause = "the next metadata area lies past the end" if _no_next_area(geometry) else "it probably overflowed"
     advice = "'dmsnap repair --accept invalid-full' brings it back as it was then; later changes of the origin show"
     return Finding(Kind.INVALID_FULL, Severity.DAMAGE, f"{marked}: {cause}", advice, offset_bytes=4)
 

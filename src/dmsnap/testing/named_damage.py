@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from dmsnap.block.contract import BlockDevice
 from dmsnap.block.memory import MemoryDevice
@@ -30,7 +30,8 @@ ORIGIN_BYTES = 256 * CHUNK_BYTES
 Damaging = Callable[[bytes], bytes]
 
 
-class NamedDamage(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NamedDamage:
     """What happens to a store, and what is to be found then.
 
     Attributes:
