@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.mounting import MountedSnapshot, mount
     from dmsnap.library.movement import export, map_changes
+    from dmsnap.library.repairing import repair
     from dmsnap.library.serving.serving import Serving, serve
     from dmsnap.library.simulation.simulation import Simulation, simulate
     from dmsnap.library.snapshot_file import SnapshotFile, WritableSnapshotFile, open_snapshot
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     from dmsnap.library.tuning.prediction import Prediction, predict
     from dmsnap.library.tuning.tuning import TuneResult, tune
     from dmsnap.maintenance.checking import Report
+    from dmsnap.maintenance.repair_report import RepairReport
 
 __all__ = [
     "DmsnapError",
     "MergeResult",
     "MountedSnapshot",
     "Prediction",
+    "RepairReport",
     "Report",
     "Serving",
     "Simulation",
@@ -48,6 +51,7 @@ __all__ = [
     "mount",
     "open_snapshot",
     "predict",
+    "repair",
     "serve",
     "simulate",
     "status",
@@ -61,6 +65,7 @@ _HOME = {
     "MountedSnapshot": "dmsnap.library.mounting",
     "Prediction": "dmsnap.library.tuning.prediction",
     "Report": "dmsnap.maintenance.checking",
+    "RepairReport": "dmsnap.maintenance.repair_report",
     "Serving": "dmsnap.library.serving.serving",
     "Simulation": "dmsnap.library.simulation.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
@@ -77,6 +82,7 @@ _HOME = {
     "mount": "dmsnap.library.mounting",
     "open_snapshot": "dmsnap.library.snapshot_file",
     "predict": "dmsnap.library.tuning.prediction",
+    "repair": "dmsnap.library.repairing",
     "simulate": "dmsnap.library.simulation.simulation",
     "status": "dmsnap.library.description",
     "table": "dmsnap.library.description",

@@ -20,15 +20,16 @@ READING = {
     "export": ["{store}", "out.img", "--origin", "{origin}"],
     "merge": ["{store}", "--origin", "{origin}", "--dry-run"],
     "check": ["{store}", "--origin", "{origin}"],
+    "repair": ["{store}", "-o", "new.cow", "--origin", "{origin}"],
     "simulate": ["{store}", "--depths", "0,12"],
 }
 """A good line of every verb that opens a store to look."""
-WITH_JSON = ("info", "table", "map", "merge", "check", "simulate")
+WITH_JSON = ("info", "table", "map", "merge", "check", "repair", "simulate")
 WITHOUT_PREFETCH = ("simulate",)  # which loads with many
 WITHOUT_ARGUMENTS = ("simulate", "demo")
 WITHOUT_ROOTS_PRIVILEGE = "setpriv --bounding-set -dac_override,-dac_read_search" if os.geteuid() == 0 else ""
-TAKING_ORIGIN = ("info", "table", "map", "export", "merge", "check")
-TELLING_DAMAGE = ("check",)  # which is their answer, where it is an error for others
+TAKING_ORIGIN = ("info", "table", "map", "export", "merge", "check", "repair")
+TELLING_DAMAGE = ("check", "repair")  # which is their answer, where it is an error for others
 
 
 def line(verb: str, store: object, origin: object) -> list[str]:
@@ -175,6 +176,7 @@ def test_the_answer_is_the_same_for_every_prefetch(verb: str, prefetch: str, run
     words = [word.replace("out.img", "-") for word in line(verb, files.store, files.origin)]
     plain = run(*words)
     assert plain.returncode == 0, plain.stderr
+    (files.folder / "new.cow").unlink(missing_ok=True)
     assert run(*words, "--prefetch", prefetch) == plain
 
 

@@ -30,6 +30,7 @@ VERBS = {
     "mount": Verb("dmsnap.cli.verbs.mount", "Show a snapshot as a file, for any program, by FUSE"),
     "merge": Verb("dmsnap.cli.verbs.merge", "Write a snapshot back into its origin"),
     "check": Verb("dmsnap.cli.verbs.check", "Find what is wrong with a store, and say what to do"),
+    "repair": Verb("dmsnap.cli.verbs.repair", "Save what can be saved of a damaged or invalid store"),
     "simulate": Verb("dmsnap.cli.verbs.simulate", "Show load time by prefetch depth, on simulated drives"),
     "tune": Verb("dmsnap.cli.verbs.tune", "Measure prefetch depth against load time, or predict that"),
     "create": Verb("dmsnap.cli.verbs.create", "Make a new, empty store"),

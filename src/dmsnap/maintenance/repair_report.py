@@ -1,4 +1,4 @@
-"""What a repair tells: what was wrong, what was decided, what is lost, and what of the snapshot's content is doubtful."""
+"""What a repair tells: what was wrong, what was decided, and what of the content is lost or doubtful."""
 
 from __future__ import annotations
 
@@ -94,5 +94,5 @@ class RepairReport:
             "last_record": None if self.last_record is None else asdict(self.last_record),
             "lost_records": self.lost_records,
             "doubtful_records": self.doubtful_records,
-            "records": [fate._asdict() | {"kind": fate.kind.value} for fate in self.records()],
+            "records": [asdict(fate) for fate in self.records()],
         }

@@ -21,7 +21,6 @@ from dmsnap.maintenance.reading import read_data
 from dmsnap.maintenance.reading_behind import survey_beyond
 from dmsnap.maintenance.repair_report import LastRecord, RepairReport
 from dmsnap.maintenance.salvaging import judge_fates
-
 from dmsnap.maintenance.writing import write_events
 from dmsnap.store.format import MAGIC, RECORD_BYTES, VERSION, area_chunk
 
@@ -35,10 +34,9 @@ _OF_RECORDS = {
     Kind.OUTSIDE_COW,
     Kind.INTO_METADATA,
     Kind.TOP_BITS,
-    Kind.DUPLICATE_ORIGIN,
     Kind.DUPLICATE_COW,
 }
-"""Damage to records whose chunks are known: it says nothing about other chunks."""
+"""Damage to records whose origin chunks are known. Of two for one chunk, one may have been another chunk's."""
 
 
 class CannotRepair(DmsnapError):
@@ -204,7 +202,7 @@ class Repair:
                 lost = np.isin(records[:, 1], np.array(sorted(bad), np.uint64))
                 columns = (numbers[lost], records[lost, 0], records[lost, 1])
                 unreadable += zip(*(column.tolist() for column in columns), strict=True)
-                records = records[~lost]  # noqa: PLW2901
+                records = records[~lost]
             yield Exceptions(first, records)
             first += len(records)
         yield End(first)

@@ -7,6 +7,7 @@ chunk over between theirs, that chunk is its copy.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,8 @@ _Ints = npt.NDArray[np.int64]
 _Chunks = npt.NDArray[np.uint64]
 
 
-class RecordFate(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RecordFate:
     """What becomes of one record.
 
     Attributes:
@@ -70,7 +72,7 @@ class Fates(NamedTuple):
     @property
     def lost(self) -> _Ints:
         """Numbers of the records that are dropped."""
-        return self.numbers[self.copies == 0]
+        return np.compress(self.copies == 0, self.numbers)
 
     def with_lost(self, numbers: _Ints, origin: _Chunks, kind: Kind) -> Fates:
         """Returns these and some more that are lost."""
@@ -96,7 +98,7 @@ def judge_fates(survey: Survey, skew: int, geometry: Geometry, missing: Kind = K
     """
     strays = judge_strays(survey, geometry)
     places = survey.places.astype(np.int64)
-    codes = _stray_codes(survey, strays, np.abs(strays.index - places) <= 2 * skew, geometry, missing)
+    codes = _stray_codes(survey, strays, np.abs(strays.index - places) <= 2 * skew, missing)
     impossible = np.flatnonzero(survey.origin >= geometry.possible_chunks)
     parts = [_fates(impossible, survey.origin[impossible], None, Kind.OUTSIDE_ORIGIN, known=False)]
     beyond = np.setdiff1d(np.arange(geometry.capacity, survey.count), places)
@@ -112,9 +114,7 @@ def judge_fates(survey: Survey, skew: int, geometry: Geometry, missing: Kind = K
     return _joined([_duplicates(survey, judged, geometry), judged])
 
 
-def _stray_codes(
-    survey: Survey, strays: Strays, near: npt.NDArray[np.bool_], geometry: Geometry, missing: Kind
-) -> npt.NDArray[np.int8]:
+def _stray_codes(survey: Survey, strays: Strays, near: npt.NDArray[np.bool_], missing: Kind) -> npt.NDArray[np.int8]:
     codes = np.full(len(survey.places), _SOUND, np.int8)
     codes[shared_copies(survey, strays)] = _CODES[Kind.DUPLICATE_COW]
     codes[strays.outside] = _CODES[Kind.OUTSIDE_COW]
