@@ -25,6 +25,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 MOUNT = (ROOT / "docs/mount.md").read_text("utf-8")
 STACK = (ROOT / "docs/stack.md").read_text("utf-8")
 CHECK = (ROOT / "docs/check.md").read_text("utf-8")
+REPAIR = (ROOT / "docs/repair.md").read_text("utf-8")
 SERVE = (ROOT / "docs/serve.md").read_text("utf-8")
 TRACE = (ROOT / "docs/trace.md").read_text("utf-8")
 PREFETCH = (ROOT / "docs/prefetch.md").read_text("utf-8")
@@ -121,6 +122,13 @@ def test_the_page_about_checks_prints_what_it_says(play: Path) -> None:
         run_python(code, play)
 
 
+def test_the_page_about_repairs_prints_what_it_says(play: Path) -> None:
+    need_tool("ddrescuelog")
+    walk(REPAIR, play)
+    for code in blocks("python", REPAIR):
+        run_python(code, play)
+
+
 def test_every_finding_is_documented() -> None:
     from dmsnap.testing.named_damage import NAMED_DAMAGES
 
@@ -167,13 +175,21 @@ def test_every_json_field_is_documented() -> None:
     from dmsnap.library.tuning.own_load import LoadEstimate
     from dmsnap.library.tuning.trials import DepthTime
     from dmsnap.maintenance.finding import Finding as FoundByCheck
+    from dmsnap.maintenance.repair_report import LastRecord
+    from dmsnap.maintenance.repairing import Repair
+    from dmsnap.maintenance.salvaging import RecordFate
     from dmsnap.store import Finding, LoadEvent, LoadTrace
     from dmsnap.target.table import Activation
+    from dmsnap.testing.named_damage import NAMED_DAMAGES
     from dmsnap.transfer.changes import ChangedRange
 
+    a_repair = Repair(NAMED_DAMAGES["magic"].device()).report
     assert documented_fields("`dmsnap info ") == [field.name for field in dataclasses.fields(dmsnap.StoreInfo)]
     assert documented_fields("`dmsnap check ") == [field.name for field in dataclasses.fields(dmsnap.Report)]
     assert documented_fields("What a check finds") == [field.name for field in dataclasses.fields(FoundByCheck)]
+    assert documented_fields("`dmsnap repair ") == list(a_repair.to_json())
+    assert documented_fields("The last record of an invalid store") == [field.name for field in dataclasses.fields(LastRecord)]
+    assert documented_fields("What becomes of a record") == [field.name for field in dataclasses.fields(RecordFate)]
     assert documented_fields("A finding") == [field.name for field in dataclasses.fields(Finding)]
     assert documented_fields("`dmsnap map ") == list(ChangedRange._fields)
     assert documented_fields("`dmsnap table ") == list(Activation._fields)
@@ -204,6 +220,7 @@ def test_every_json_field_is_documented() -> None:
         "docs/mount.md",
         "docs/nbd-client.md",
         "docs/prefetch.md",
+        "docs/repair.md",
         "docs/serve.md",
         "docs/stack.md",
         "docs/trace.md",
