@@ -17,7 +17,7 @@ from stores import CHUNKS_A_GIB, metadata_store
 AREAS = 7_813
 EXCEPTIONS = AREAS * 256
 A_FIFTH = 0.2
-ROUNDS = 5
+ROUNDS = 3
 
 
 def beside_thin_tools(folder: Path) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""Any bytes as a COW device: a repair that accepts everything leaves a store that is sound, or says that this is none."""
+"""Any bytes as a COW device: a repair that accepts everything leaves a sound store, or says that this is none."""
 
 from __future__ import annotations
 

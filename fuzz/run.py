@@ -18,7 +18,15 @@ from seeds import LARGEST_SEED_BYTES, write_seeds
 HERE = Path(__file__).resolve().parent
 FOUND = HERE / "found"
 CORPUS = HERE / "corpus"
-TARGETS = {"store": "stores", "check": "stores", "repair": "stores", "snapshot": "stores", "table": "texts", "text": "texts", "nbd": "nbd"}
+TARGETS = {
+    "store": "stores",
+    "check": "stores",
+    "repair": "stores",
+    "snapshot": "stores",
+    "table": "texts",
+    "text": "texts",
+    "nbd": "nbd",
+}
 """The targets, and what their inputs are; see `seeds`."""
 
 INPUT_SECONDS = 10

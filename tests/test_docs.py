@@ -188,7 +188,9 @@ def test_every_json_field_is_documented() -> None:
     assert documented_fields("`dmsnap check ") == [field.name for field in dataclasses.fields(dmsnap.Report)]
     assert documented_fields("What a check finds") == [field.name for field in dataclasses.fields(FoundByCheck)]
     assert documented_fields("`dmsnap repair ") == list(a_repair.to_json())
-    assert documented_fields("The last record of an invalid store") == [field.name for field in dataclasses.fields(LastRecord)]
+    assert documented_fields("The last record of an invalid store") == [
+        field.name for field in dataclasses.fields(LastRecord)
+    ]
     assert documented_fields("What becomes of a record") == [field.name for field in dataclasses.fields(RecordFate)]
     assert documented_fields("A finding") == [field.name for field in dataclasses.fields(Finding)]
     assert documented_fields("`dmsnap map ") == list(ChangedRange._fields)

@@ -173,8 +173,10 @@ def test_a_full_store_is_no_worry_if_every_chunk_of_the_origin_is_there() -> Non
     assert kinds(device, origin=MemoryDevice(10 * 512)) == []
 
 
+@pytest.mark.parametrize("part", [1, 7, 1 << 20])
 @pytest.mark.parametrize("seed", range(20))
-def test_stores_of_old_kernels_are_told_as_what_they_are(seed: int) -> None:
+def test_stores_of_old_kernels_are_told_as_what_they_are(seed: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dmsnap.maintenance.judging_records._PART", part)
     dice = random.Random(seed)
     cow = data_chunks(300, 1).tolist()
     leaked = sorted(dice.sample(range(250), dice.randrange(5)), reverse=True)

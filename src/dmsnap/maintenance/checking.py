@@ -15,13 +15,15 @@ from dmsnap.maintenance.judging_header import chunk_size_doubt, judge_header
 from dmsnap.maintenance.judging_records import Geometry, Place, RecordFacts, first_garbage, judge_records
 from dmsnap.maintenance.reading import read_events
 from dmsnap.maintenance.record_findings import early_end, end_lost, record_findings
-from dmsnap.maintenance.room_findings import invalid, leaked, room_findings
+from dmsnap.maintenance.room_findings import invalid, leaked, may_have_been_under_way, room_findings
 from dmsnap.maintenance.surveying import Numbers, Survey, Surveyor, data_index
-from dmsnap.store.format import MAGIC, RECORD_BYTES, SECTOR_BYTES, VERSION, Header, area_chunk
+from dmsnap.store.format import FIRST_DATA_CHUNK, MAGIC, RECORD_BYTES, SECTOR_BYTES, VERSION, Header, area_chunk
 from dmsnap.store.loading import TruncatedStore
 
 __all__ = ["Areas", "Examined", "Report", "check_store", "examine", "fitting_behind"]
 
+_LOOKED_AT_BYTES = 1 << 16
+_LOOKED_AT_CHUNKS = 8
 _BEHIND_BYTES = 1 << 20
 """How much of an area behind its end marker is looked at."""
 
@@ -187,7 +189,7 @@ def _check_areas(device: BlockDevice, header: Header, origin_bytes: int | None, 
     if whole and end == read and (behind := _behind_the_end(device, survey, facts, geometry)).count:
         findings.append(early_end(end, behind, geometry))
     if not header.valid:
-        findings.append(invalid(facts, geometry))
+        findings.append(invalid(facts, geometry, reached_the_end=_reached_the_end(device, facts, geometry)))
     elif not any(finding.severity is Severity.DAMAGE for finding in findings):
         findings += room_findings(facts, geometry, survey.count)
     if facts.leaked and not facts.lost.count:
@@ -213,6 +215,22 @@ def _surveyed(
         where = {name: error.fields.get(name) for name in ("area", "offset_bytes")}
         stopped = Finding(Kind.UNREADABLE, Severity.DAMAGE, error.message, advice, **where)  # type: ignore[arg-type]
     return surveyor.survey(), stopped
+
+
+def _reached_the_end(device: BlockDevice, facts: RecordFacts, geometry: Geometry) -> bool:
+    """Whether the last chunks of an invalid store, which no record points at, hold data: it was full, if so."""
+    left = geometry.capacity - facts.highest - 1
+    if left <= 0 or not may_have_been_under_way(left, geometry):
+        return False
+    length = min(geometry.chunk_bytes, _LOOKED_AT_BYTES)
+    for index in range(max(geometry.capacity - _LOOKED_AT_CHUNKS, facts.highest + 1), geometry.capacity):
+        chunk = index + index // geometry.per_area + FIRST_DATA_CHUNK
+        try:
+            if any(device.read_at(chunk * geometry.chunk_bytes, length)):
+                return True
+        except IOFailed:
+            continue
+    return False
 
 
 def _past_the_end(area: int, geometry: Geometry) -> Finding:

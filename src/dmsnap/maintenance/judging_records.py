@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ _IN_FLIGHT = 2048
 """Copies that kernels have under way at once: old ones put their records into any order."""
 _MAX_DEVICE_BYTES = 1 << 63
 """No Linux block device is larger (loff_t is signed)."""
+
+_PART = 1 << 20
 
 Mask = npt.NDArray[np.bool_]
 
@@ -132,10 +135,23 @@ class Strays:
 def judge_strays(survey: Survey, geometry: Geometry) -> Strays:
     """Judges each stray by itself."""
     copies = survey.copies
-    top_bits = copies >> copies.dtype.type(32) >= 1 << 24 if copies.dtype == np.uint64 else np.zeros(len(copies), bool)
-    in_metadata = (copies % copies.dtype.type(geometry.per_area + 1) == 1) | (copies == 0)
-    past = copies >= geometry.cow_chunks
-    return Strays(data_index(copies, geometry.per_area), top_bits, past & ~top_bits, in_metadata & ~past)
+    strays = Strays(np.empty(len(copies), np.int64), *(np.zeros(len(copies), bool) for _ in range(3)))
+    for part in _parts(copies):
+        some = copies[part]
+        strays.index[part] = data_index(some, geometry.per_area)
+        past = some >= geometry.cow_chunks
+        if some.dtype == np.uint64:
+            strays.top_bits[part] = some >> np.uint64(56) != 0
+        strays.outside[part] = past & ~strays.top_bits[part]
+        in_metadata = (some % some.dtype.type(geometry.per_area + 1) == 1) | (some == 0)
+        strays.metadata[part] = in_metadata & ~past
+    return strays
+
+
+def _parts(numbers: Numbers) -> Iterator[slice]:
+    """Divides them, so that what is made of a part on the way takes little memory."""
+    for begin in range(0, len(numbers), _PART):
+        yield slice(begin, min(begin + _PART, len(numbers)))
 
 
 def first_garbage(survey: Survey, geometry: Geometry) -> int:
@@ -144,11 +160,12 @@ def first_garbage(survey: Survey, geometry: Geometry) -> int:
     That is what is seen where the end marker is lost, and what lies behind is taken for records.
     """
     strays = judge_strays(survey, geometry)
-    places = survey.places.astype(np.int64)
-    beyond_reach = strays.index > places + (places >> 3) + _IN_FLIGHT  # else a store that was cut short
-    bad = strays.top_bits | strays.metadata | (strays.outside & beyond_reach)
-    bad |= shared_copies(survey, strays)
-    numbers = places[bad]
+    bad = shared_copies(survey, strays)
+    for part in _parts(bad):
+        places = survey.places[part].astype(np.int64)
+        beyond_reach = strays.index[part] > places + (places >> 3) + _IN_FLIGHT  # else a store that was cut short
+        bad[part] |= strays.top_bits[part] | strays.metadata[part] | (strays.outside[part] & beyond_reach)
+    numbers = survey.places[bad].astype(np.int64)
     if survey.count and int(survey.origin.max()) >= geometry.possible_chunks:
         numbers = np.union1d(numbers, np.flatnonzero(survey.origin >= geometry.possible_chunks))
     before = np.arange(len(numbers))
@@ -161,11 +178,12 @@ def first_garbage(survey: Survey, geometry: Geometry) -> int:
 def judge_records(survey: Survey, geometry: Geometry) -> RecordFacts:
     """Returns what there is to tell, in time and memory in proportion to the records."""
     strays = judge_strays(survey, geometry)
-    places = survey.places.astype(np.int64)
+    places = survey.places
     sound = ~(strays.top_bits | strays.outside | strays.metadata)
-    distance = strays.index - places
-    skew = int(np.abs(distance[sound]).max(initial=0))
-    near = strays.outside & (np.abs(distance) <= 2 * skew)
+    skew = max((int(_distance(places, strays, part)[sound[part]].max(initial=0)) for part in _parts(places)), default=0)
+    near = strays.outside.copy()
+    for part in _parts(places):
+        near[part] &= _distance(places, strays, part) <= 2 * skew
     shared = shared_copies(survey, strays)
     in_order = survey.count - len(places)
     past = max(0, survey.count - geometry.capacity)
@@ -187,7 +205,7 @@ def judge_records(survey: Survey, geometry: Geometry) -> RecordFacts:
         impossible_origin=impossible,
         duplicate_origin=_repeated(survey.origin),
         shared_copies=_place(places, shared),
-        out_of_order=_descents(survey, np.where(sound & ~shared, strays.index, places)),
+        out_of_order=_descents(survey, strays.index, sound & ~shared),
         used=in_order - max(0, past_in_order) + int(np.count_nonzero(sound & ~shared)),
         highest=highest,
         skew=skew,
@@ -199,21 +217,28 @@ def _place(places: Numbers, mask: Mask) -> Place:
     return Place(count, int(places[np.argmax(mask)])) if count else Place()
 
 
+def _distance(places: Numbers, strays: Strays, part: slice) -> npt.NDArray[np.int64]:
+    """How far copies lie from where a kernel puts them."""
+    return np.abs(strays.index[part] - places[part].astype(np.int64))
+
+
 def shared_copies(survey: Survey, strays: Strays) -> Mask:
     """Tells which strays have a copy that another record has: one in its place, or an earlier stray."""
-    places, copies, index = survey.places.astype(np.int64), survey.copies, strays.index
-    if not len(copies):
-        return np.zeros(0, bool)
-    taken = (index >= 0) & (index < survey.count) & ~strays.metadata & ~strays.top_bits
-    if taken.any():
-        there = np.searchsorted(places, index[taken])
+    places, copies = survey.places, survey.copies
+    shared = np.zeros(len(copies), bool)
+    for part in _parts(copies):
+        index = strays.index[part]
+        taken = (index >= 0) & (index < survey.count) & ~strays.metadata[part] & ~strays.top_bits[part]
+        wanted = index[taken].astype(places.dtype)
+        there = np.searchsorted(places, wanted)
         there[there == len(places)] = 0
-        taken[taken] = places[there] != index[taken]
+        taken[taken] = places[there] != wanted
+        shared[part] = taken
     if not (copies[1:] > copies[:-1]).all():
         order = np.argsort(copies, kind="stable")
         ordered = copies[order]
-        taken[order[1:][ordered[1:] == ordered[:-1]]] = True
-    return taken
+        shared[order[1:][ordered[1:] == ordered[:-1]]] = True
+    return shared
 
 
 def _origins(survey: Survey, geometry: Geometry) -> tuple[Place, Place]:
@@ -244,17 +269,22 @@ def _repeated(origin: Numbers) -> Place:
     return Place(count, int(places[repeats.min()]))
 
 
-def _descents(survey: Survey, index: npt.NDArray[np.int64]) -> Place:
-    """Records whose copy lies before the copy of the record before them."""
-    places = survey.places.astype(np.int64)
-    if not len(places):
-        return Place()
-    adjacent = np.append(False, places[1:] == places[:-1] + 1)
-    before = np.where(adjacent, np.append(-1, index[:-1]), places - 1)
-    falls = index < before
-    alone = np.append(~adjacent[1:], places[-1] + 1 < survey.count)  # one in its place comes next
-    numbers = np.concatenate((places[falls], places[alone & (index > places + 1)] + 1))
-    return Place(len(numbers), int(numbers.min())) if len(numbers) else Place()
+def _descents(survey: Survey, index: npt.NDArray[np.int64], sound: Mask) -> Place:
+    """Records whose copy lies before the copy of the record before them; those that are not sound do not count."""
+    count, first = 0, survey.count
+    place_before, index_before = -2, -1
+    for part in _parts(survey.places):
+        places = survey.places[part].astype(np.int64)
+        here = np.where(sound[part], index[part], places)
+        adjacent = np.diff(places, prepend=place_before) == 1
+        before = np.where(adjacent, np.append(index_before, here[:-1]), places - 1)
+        behind = int(survey.places[part.stop]) if part.stop < len(survey.places) else survey.count
+        alone = np.diff(places, append=behind) != 1  # one in its place comes next
+        numbers = np.concatenate((places[here < before], places[alone & (here > places + 1)] + 1))
+        count += len(numbers)
+        first = min(first, int(numbers.min(initial=first)))
+        place_before, index_before = int(places[-1]), int(here[-1])
+    return Place(count, first) if count else Place()
 
 
 def _first_in_order(places: Numbers, begin: int) -> int:
