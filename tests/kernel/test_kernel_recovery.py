@@ -138,7 +138,7 @@ def recover(cow: Path, origin: Path, new: Path) -> None:
     report = dmsnap.repair(cow, new, origin=origin, accept=["invalid-full"], size_bytes=ROOM_BYTES, image=image)
     assert report.lost_records == 0
     assert report.last_record is not None
-    assert report.exceptions > 400
+    assert report.exceptions >= 240, "of the file that was overwritten, at least"
     assert dmsnap.check(new, origin=origin).findings == ()
     checked = subprocess.run([e2fsck, "-fn", str(image)], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
