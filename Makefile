@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 60
 PROGRAMS ?= 200
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: help demo test lint bench programs crash fuzz clean
+.PHONY: help demo test lint bench programs crash lvm fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -35,6 +35,9 @@ programs: $(VENV)/ready-dev  ## set up, then run random programs in a real kerne
 
 crash: $(VENV)/ready-dev  ## set up, then judge 100,000 images of crashes, some in a real kernel too (ARGS=NAME replays)
 	$(PY) -m dmsnap.testing.crash --workers $(WORKERS) $(ARGS)
+
+lvm: $(VENV)/ready-dev  ## set up, then have real LVM make every case in a real kernel, and compare (ARGS=NAME for one)
+	$(PY) -m dmsnap.testing.lvm_anew $(ARGS)
 
 fuzz: $(VENV)/ready-fuzz  ## set up, then fuzz the parsers for a minute (FUZZ_SECONDS=…)
 	$(PY) fuzz/run.py --seconds $(FUZZ_SECONDS)

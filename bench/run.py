@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import caring
 import export
+import listing
 import loading
 import merging
 import prefetching
@@ -53,6 +54,7 @@ BENCHMARKS = {
     "care": Benchmark(
         "care for 2 million exceptions, beside a thin pool of as many mappings", caring.beside_thin_tools
     ),
+    "lvm": Benchmark("list a volume group of 2,000 volumes, 64 MiB of metadata", listing.large_group),
     "help": Benchmark("say what the command can do", startup.help_page),
 }
 

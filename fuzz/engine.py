@@ -16,14 +16,19 @@ from store_mutator import mutate_store
 instrumented = atheris.instrument_imports
 
 
-def fuzz(test_one: Callable[[bytes], None], *, of_stores: bool) -> None:
+Mutator = Callable[[bytes, int, int, Callable[[bytes, int], bytes]], bytes]
+"""Takes an input, the largest size, a seed, and a mutation that knows nothing of the format; returns another input."""
+
+
+def fuzz(test_one: Callable[[bytes], None], *, of_stores: bool, mutate: Mutator | None = None) -> None:
     """Feeds inputs to ``test_one`` until the options on the command line say stop, or it raises."""
-    if of_stores:
-        atheris.Setup(sys.argv, test_one, custom_mutator=_mutate)
+    mutator = mutate_store if of_stores else mutate
+    if mutator is not None:
+
+        def custom(data: bytes, max_size: int, seed: int) -> bytes:
+            return mutator(data, max_size, seed, atheris.Mutate)
+
+        atheris.Setup(sys.argv, test_one, custom_mutator=custom)
     else:
         atheris.Setup(sys.argv, test_one)
     atheris.Fuzz()
-
-
-def _mutate(data: bytes, max_size: int, seed: int) -> bytes:
-    return mutate_store(data, max_size, seed, atheris.Mutate)

@@ -26,6 +26,9 @@ TARGETS = {
     "table": "texts",
     "text": "texts",
     "nbd": "nbd",
+    "dump": "dumps",
+    "lvm_image": "volumes",
+    "lvm_text": "lvm-texts",
 }
 """The targets, and what their inputs are; see `seeds`."""
 

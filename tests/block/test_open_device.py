@@ -31,7 +31,7 @@ def test_a_path_is_opened_to_look_unless_asked_otherwise(tmp_path: Path) -> None
     ],
 )
 def test_addresses_of_later_versions_are_refused_in_one_line(address: str, kind: str) -> None:
-    with pytest.raises(CannotOpen, match=f": {kind} addresses are not supported in this version") as caught:
+    with pytest.raises(CannotOpen, match=f": {kind} addresses cannot stand here") as caught:
         open_device(address)
     assert f"./{address}" in caught.value.hint
 

@@ -80,6 +80,7 @@ def test_json_has_the_figures(run, files) -> None:
         "written_bytes": 272 * 4096,
         "kept_bytes": 0,
         "status": "16/4096 16",
+        "still_to_run": [],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import select
@@ -17,6 +18,7 @@ import pytest
 from dmsnap.serve.fuse import NoFuse
 from dmsnap.serve.fuse.libfuse import check_fuse
 from dmsnap.testing import need, need_tool
+from dmsnap.testing.lvm_fixtures import LVMFixture, load_lvm_fixture
 
 
 @pytest.fixture
@@ -206,6 +208,61 @@ def test_in_the_foreground_it_ends_when_it_is_unmounted(files, directory: Path) 
         unmount(directory)
         assert process.communicate(timeout=30) == (b"", b"")
         assert process.returncode == 0
+
+
+# -- logical volumes --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> LVMFixture:
+    """A group with an origin of 4 MiB and four snapshots of it, in ``disk0.img``."""
+    return load_lvm_fixture("snapshots", tmp_path)
+
+
+@pytest.mark.parametrize("volume", ["snap8", "plain"])
+def test_a_logical_volume_reads_as_linux_says(volume: str, program, case: LVMFixture, directory: Path) -> None:
+    before = case.images[0].read_bytes()
+    process = program("mount", "--read-only", f"lvm:vgsnap/{volume}@disk0.img", directory)
+    assert (process.returncode, process.stderr) == (0, "")
+    with ending(directory):
+        assert process.stdout == f"{directory / volume}\n"
+        assert sha256(directory / volume) == case.facts.sha256[f"vgsnap-{volume}"]
+        unmount(directory)
+    assert case.images[0].read_bytes() == before
+
+
+def test_what_is_written_to_a_snapshot_is_there_afterwards_and_only_there(
+    program, run, case: LVMFixture, directory: Path
+) -> None:
+    assert program("mount", "lvm:vgsnap/snap8@disk0.img", directory).returncode == 0
+    with ending(directory):
+        with open(directory / "snap8", "r+b") as file:
+            file.seek(3 << 20)
+            file.write(b"tuesday")
+        unmount(directory)
+    for volume in ("origin", "snap4", "snap8", "snap64", "snap512", "plain"):
+        content = run("export", f"lvm:vgsnap/{volume}@disk0.img", "-").raw
+        if volume == "snap8":
+            assert content[3 << 20 :].startswith(b"tuesday")
+            content = content.replace(b"tuesday", bytes(7))
+        assert hashlib.sha256(content).hexdigest() == case.facts.sha256[f"vgsnap-{volume}"]
+
+
+def test_an_origin_with_snapshots_can_only_be_looked_at(program, case: LVMFixture, directory: Path) -> None:
+    before = case.images[0].read_bytes()
+    process = program("mount", "lvm:vgsnap/origin@disk0.img", directory)
+    assert process.returncode == 1
+    assert process.stderr.startswith("dmsnap: ")
+    assert list(directory.iterdir()) == []
+    assert program("mount", "--read-only", "lvm:vgsnap/origin@disk0.img", directory).returncode == 0
+    with ending(directory):
+        assert sha256(directory / "origin") == case.facts.sha256["vgsnap-origin"]
+        unmount(directory)
+    assert case.images[0].read_bytes() == before
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 # -- errors -----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cli_values import Ended
 
+from dmsnap import create
 from dmsnap.cli.registry import VERBS
 
 READING = {
@@ -21,15 +22,24 @@ READING = {
     "merge": ["{store}", "--origin", "{origin}", "--dry-run"],
     "check": ["{store}", "--origin", "{origin}"],
     "repair": ["{store}", "-o", "new.cow", "--origin", "{origin}"],
+    "compact": ["{store}", "-o", "new.cow", "--origin", "{origin}"],
+    "diff": ["{store}", "other.cow", "--origin", "{origin}"],
     "simulate": ["{store}", "--depths", "0,12"],
+    "dump": ["{store}"],
 }
 """A good line of every verb that opens a store to look."""
-WITH_JSON = ("info", "table", "map", "merge", "check", "repair", "simulate")
+WITH_JSON = ("info", "table", "map", "merge", "check", "repair", "compact", "diff", "simulate")
 WITHOUT_PREFETCH = ("simulate",)  # which loads with many
 WITHOUT_ARGUMENTS = ("simulate", "demo")
 WITHOUT_ROOTS_PRIVILEGE = "setpriv --bounding-set -dac_override,-dac_read_search" if os.geteuid() == 0 else ""
-TAKING_ORIGIN = ("info", "table", "map", "export", "merge", "check", "repair")
+TAKING_ORIGIN = ("info", "table", "map", "export", "merge", "check", "repair", "compact", "diff")
 TELLING_DAMAGE = ("check", "repair")  # which is their answer, where it is an error for others
+
+
+@pytest.fixture(autouse=True)
+def other_store(tmp_path: Path) -> None:
+    """What the store is held against where two are needed."""
+    create(tmp_path / "other.cow", 1 << 20, 4096)
 
 
 def line(verb: str, store: object, origin: object) -> list[str]:
@@ -49,7 +59,7 @@ def assert_one_clear_line(process: Ended, status: int) -> None:
 
 
 def test_every_verb_is_under_contract() -> None:
-    assert set(VERBS) == {*READING, "demo", "create", "mount", "serve", "tune"}
+    assert set(VERBS) == {*READING, "demo", "create", "lvm", "mount", "restore", "serve", "tune"}
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -39,7 +39,7 @@ def open_device(address: str | Path, *, writable: bool = False, exclusive: bool 
 
             return NbdDevice(address, writable=writable)
         raise CannotOpen(
-            f"{printable(address)}: {kind} addresses are not supported in this version",
+            f"{printable(address)}: {kind} addresses cannot stand here",
             hint=f"give a path; a file of that name is ./{printable(address)}",
             device=address,
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
-from dmsnap.cli.registry import VERBS
+from dmsnap.cli.registry import VERBS, Verb
 from dmsnap.errors import DmsnapError
 
 __all__ = ["Interrupted", "Invocation", "debug_option", "dmsnap"]
@@ -50,15 +52,25 @@ class Interrupted(DmsnapError):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are modules in `VERBS`, each imported when it runs or shows its own help."""
+    """A group whose commands are modules, each imported when it runs or shows its own help.
+
+    Args:
+        *args: As click's.
+        verbs: The commands by name.
+        **keywords: As click's.
+    """
+
+    def __init__(self, *args: Any, verbs: Mapping[str, Verb] = VERBS, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self._verbs = verbs
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The verbs, in the order of the registry."""
-        return list(VERBS)
+        return list(self._verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         """Imports and returns a verb, or None if there is no such verb."""
-        verb = VERBS.get(cmd_name)
+        verb = self._verbs.get(cmd_name)
         if verb is None:
             return None
         command = importlib.import_module(verb.module).command
@@ -69,11 +81,11 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with the nearest verb as a hint."""
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        if args and args[0] not in self._verbs and not args[0].startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], VERBS, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "'dmsnap --help' lists the verbs"
+            near = get_close_matches(args[0], self._verbs, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"'{ctx.command_path} --help' lists the verbs"
             raise click.UsageError(f"no such verb '{args[0]}'; {hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -89,7 +101,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Lists the verbs from the registry alone."""
         with formatter.section("Verbs"):
-            formatter.write_dl([(name, verb.help + ".") for name, verb in VERBS.items()])
+            formatter.write_dl([(name, verb.help + ".") for name, verb in self._verbs.items()])
 
 
 @click.group(

@@ -7,13 +7,16 @@ from collections.abc import Iterable
 
 from dmsnap.block.medium import CannotOpen
 from dmsnap.errors import DmsnapError
+from dmsnap.library.volumes.address import paths_named
 
 __all__ = ["hint_at_read_only"]
 
 
 def hint_at_read_only(error: DmsnapError, stores: Iterable[str]) -> None:
     """Gives the error of opening stores for writing the hint that fits, if it is that one of them may only be read."""
-    if isinstance(error, CannotOpen) and any(map(_can_only_be_read, stores)):
+    if isinstance(error, CannotOpen) and any(
+        _can_only_be_read(path) for store in stores for path in paths_named(store)
+    ):
         error.hint = "to look, --read-only is enough"
 
 

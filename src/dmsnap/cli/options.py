@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from dmsnap.cli.group import debug_option
+from dmsnap.library.volumes.address import is_lvm_address
 
 __all__ = ["PATH", "json_option", "origin_option", "plot_option", "prefetch_option", "snap_argument", "verb"]
 
@@ -70,11 +72,29 @@ json_option: _Decorator = click.option("--json", "as_json", is_flag=True, help="
 
 
 def origin_option(*, required: bool) -> _Decorator:
-    """``--origin``: the file or block device that the snapshot was taken of."""
-    return click.option(
+    """``--origin``: what the snapshot was taken of; needed, if at all, unless LVM knows it."""
+    option = click.option(
         "--origin",
         metavar="ORIGIN",
         type=PATH,
-        required=required,
-        help="What the snapshot was taken of: a file or block device.",
+        help="What the snapshot was taken of: a file or block device. A snapshot in LVM brings its own.",
     )
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def checked(*args: Any, **values: Any) -> Any:
+            if values["origin"] is None and not _in_lvm(values.get("snap") or values.get("snaps")):
+                context = click.get_current_context()
+                (origin,) = (parameter for parameter in context.command.params if parameter.name == "origin")
+                raise click.MissingParameter(ctx=context, param=origin)
+            return function(*args, **values)
+
+        return option(checked if required else function)
+
+    return decorate
+
+
+def _in_lvm(snaps: str | Sequence[str] | None) -> bool:
+    """Whether one of the stores that a verb was given is a volume by its address, ``NAME=`` before it or not."""
+    named = [snaps] if isinstance(snaps, str) else snaps or ()
+    return any(is_lvm_address(snap) or is_lvm_address(snap.partition("=")[2]) for snap in named)

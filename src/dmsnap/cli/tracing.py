@@ -58,8 +58,9 @@ def traced(path: str | None, *beside: str | None) -> Iterator[Trace | None]:
         return
     from dmsnap.library.tracing.file import check_trace_file
     from dmsnap.library.tracing.trace import Trace
+    from dmsnap.library.volumes.address import paths_named
 
-    check_trace_file(path, [name for name in beside if name is not None])
+    check_trace_file(path, [each for name in beside if name is not None for each in paths_named(name)])
     trace = Trace()
     try:
         yield trace

@@ -12,12 +12,12 @@ from dmsnap.library.opening import refuse_same
 from dmsnap.library.source import Source
 
 if TYPE_CHECKING:
-    from dmsnap.maintenance.checking import Report
+    from dmsnap.maintenance.checking import CheckReport
 
 __all__ = ["check"]
 
 
-def check(cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto") -> Report:
+def check(cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto") -> CheckReport:
     """Checks a store, to look only; what is wrong with it comes back as findings.
 
     Args:

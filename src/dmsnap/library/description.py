@@ -13,6 +13,10 @@ from dmsnap.library.opening import open_origin_and_store, open_store_of
 from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.source import Source, path_of
 from dmsnap.library.tracing.trace import Trace
+from dmsnap.library.volumes.activation import volume_activation
+from dmsnap.library.volumes.opened import OpenVolumes
+from dmsnap.library.volumes.sources import described_sources
+from dmsnap.maintenance.rechunking import WhatIf, at_chunk_sizes
 from dmsnap.store import Finding
 from dmsnap.target.status import status_words, store_status
 from dmsnap.target.table import Activation, activation
@@ -45,6 +49,7 @@ class StoreInfo:
         changed_bytes: Bytes of the origin that differ (`exceptions` in bytes, not clipped to the origin's end).
         physical_bytes: What a COW file really takes on its disk; None for anything but a file.
         findings: What is odd in the store; empty for a sound one.
+        what_if: What it would be with chunks of other sizes, ascending, if that was asked for and the store is valid.
     """
 
     name: str
@@ -63,21 +68,33 @@ class StoreInfo:
     changed_bytes: int
     physical_bytes: int | None
     findings: tuple[Finding, ...]
+    what_if: tuple[WhatIf, ...] | None = None
 
     def to_json(self) -> dict[str, object]:
         """Returns the fields under the same names, as JSON types; names and meanings are stable."""
-        return asdict(self) | {"findings": [asdict(finding) for finding in self.findings]}
+        sizes = None if self.what_if is None else [each._asdict() for each in self.what_if]
+        return asdict(self) | {"findings": [asdict(finding) for finding in self.findings], "what_if": sizes}
 
 
 def info(
-    cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto", trace: Trace | None = None
+    cow: Source,
+    *,
+    origin: Source | None = None,
+    what_if: bool = False,
+    prefetch: str | int = "auto",
+    trace: Trace | None = None,
 ) -> StoreInfo:
-    """Describes a store. With an origin, records outside it become findings. Raises as `open_snapshot`."""
+    """Describes a store. With an origin, records outside it become findings. Raises as `open_snapshot`.
+
+    With ``what_if`` also how large it would be with chunks of other sizes, which its table tells without any data.
+    """
     with ExitStack() as stack:
+        cow, origin = described_sources(cow, origin, OpenVolumes(stack))
         if origin is None:
-            store = open_store_of(cow, stack, prefetch=prefetch, trace=trace)
+            below, store = None, open_store_of(cow, stack, prefetch=prefetch, trace=trace)
         else:
-            _, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, trace=trace)
+            below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, trace=trace)
+        sizes = at_chunk_sizes(store, None if below is None else below.size_bytes) if what_if and store.valid else None
         words = store_status(store)
         return StoreInfo(
             name=store.device.name,
@@ -96,6 +113,7 @@ def info(
             changed_bytes=len(store.table) * store.chunk_size_bytes,
             physical_bytes=_physical_bytes(store.device),
             findings=store.findings,
+            what_if=sizes,
         )
 
 
@@ -107,14 +125,16 @@ def status(cow: Source, *, prefetch: str | int = "auto", trace: Trace | None = N
 
 def table(
     cow: Source,
-    origin: Source,
+    origin: Source | None = None,
     *,
-    name: str = "snap",
+    name: str | None = None,
     prefetch: str | int = "auto",
     trace: Trace | None = None,
     warn: Warn | None = None,
 ) -> Activation:
     """Returns the table line and the commands that activate the snapshot in a kernel, as device ``name``.
+
+    Of a logical volume these are the devices and tables that LVM itself would make, by its names.
 
     ``str(activation)`` is the commands as text for a shell, with absolute paths. The store is loaded first: for one
     that a kernel would refuse there are no commands but the error. ``warn`` is called with a line if the origin does
@@ -124,6 +144,9 @@ def table(
         DmsnapError: As `open_snapshot`; a device without a path; a name that device-mapper does not take.
     """
     with ExitStack() as stack:
+        volume = OpenVolumes(stack).find(cow)
+        if volume is not None and origin is None and name is None:
+            return volume_activation(volume)
         below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, trace=trace)
         judge_origin(below, store, refuse=False, warn=warn)
         paths = [_kernel_path(below), _kernel_path(store.device)]
@@ -132,7 +155,7 @@ def table(
             paths[0],
             paths[1],
             store.chunk_size_sectors,
-            name=name,
+            name=name or "snap",
             origin_is_file=_is_file(paths[0]),
             cow_is_file=_is_file(paths[1]),
         )

@@ -8,12 +8,15 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
 from dmsnap.block.contract import BlockDevice
-from dmsnap.library.opening import open_origin_and_store
+from dmsnap.library.opening import SameDevice, open_origin_and_store
 from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.other_snapshots import OtherSnapshots
 from dmsnap.library.pace import Pace
 from dmsnap.library.source import Source
 from dmsnap.library.tracing.trace import Trace
+from dmsnap.library.volumes.merged import refuse_other_merge, siblings, still_to_run
+from dmsnap.library.volumes.opened import OpenVolumes
+from dmsnap.library.volumes.sources import snapshot_sources, store_source
 from dmsnap.store import Store
 from dmsnap.store.writable import DamagedStore, PersistentStore
 from dmsnap.target.merging import MergeDevice
@@ -38,6 +41,7 @@ class MergeResult:
         written_bytes: What they came to on the origin.
         kept_bytes: What other snapshots got copies of before.
         status: The kernel's status words for the store, as it is now.
+        still_to_run: Of a logical volume: the commands that tell LVM of it, in order; its metadata is as it was.
     """
 
     dry_run: bool
@@ -46,6 +50,7 @@ class MergeResult:
     written_bytes: int
     kept_bytes: int
     status: str
+    still_to_run: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Returns the fields under the same names, as JSON types; names and meanings are stable."""
@@ -54,7 +59,7 @@ class MergeResult:
 
 def merge(
     cow: Source,
-    origin: Source,
+    origin: Source | None = None,
     *,
     others: Source | Sequence[Source] = (),
     dry_run: bool = False,
@@ -71,11 +76,13 @@ def merge(
     from there, and so can a kernel. What is merged already and what is not yet make up the snapshot's content together,
     in between also: `open_snapshot` reads the same at any stage.
 
-    Every *other* store of the same origin is made wrong by that, unless it is among ``others``.
+    Every *other* store of the same origin is made wrong by that, unless it is among ``others``. Of a snapshot that is a
+    logical volume (``lvm:VG/LV@…``) all others in the group are among them. LVM2's metadata is left as it is: what is
+    to be run so that LVM lets go of the empty snapshot is ``still_to_run`` in the result.
 
     Args:
         cow: The COW store.
-        origin: The device that the snapshot was taken of.
+        origin: The device that the snapshot was taken of; None where LVM2 knows it.
         others: A store, or stores, of other snapshots of the same origin. They get copies of what is overwritten, so
             that their content stays.
         dry_run: Only look, open nothing for writing and say what would be done.
@@ -93,12 +100,26 @@ def merge(
     """
     with ExitStack() as stack:
         pace = Pace(max_rate_bytes, _step_bytes())
+        volumes, write = OpenVolumes(stack), not dry_run
+        cow, origin, volume = snapshot_sources(cow, origin, volumes, write_cow=write, write_origin=write)
+        if volume is not None:
+            refuse_other_merge(volume)
         below, store = open_origin_and_store(
             cow, origin, stack, prefetch=prefetch, trace=trace, write_cow=not dry_run, write_origin=not dry_run
         )
         _refuse(below, store, warn)
         kept = OtherSnapshots(below, store, stack, writable=not dry_run, prefetch=prefetch, trace=trace)
-        kept.open([others] if isinstance(others, str | os.PathLike | BlockDevice) else others)
+        named = [others] if isinstance(others, str | os.PathLike | BlockDevice) else others
+        stores = [store_source(other, volumes, writable=write) for other in named]
+        found = [volumes.find(other) for other in named]
+        if volume is not None and any(map(volume.is_same, found)):
+            raise SameDevice(f"{volume.name}: named twice", hint="name the stores of other snapshots")
+        sizes = [None if other is None else other.snapshot_bytes for other in found]
+        if volume is not None:
+            for sibling in siblings(volume, {store.name for store in stores if isinstance(store, BlockDevice)}):
+                stores.append(sibling.storage(writable=write))
+                sizes.append(sibling.snapshot_bytes)
+        kept.open(list(zip(stores, sizes, strict=True)))
         planned = MergeResult(
             dry_run=dry_run,
             chunks=len(store.table),
@@ -106,6 +127,7 @@ def merge(
             written_bytes=_written_bytes(below, store),
             kept_bytes=kept.copied_bytes,
             status=str(store_status(store)),
+            still_to_run=() if volume is None else still_to_run(volume),
         )
         if dry_run:
             return planned

@@ -11,6 +11,9 @@ from dmsnap.block.contract import BlockDevice
 from dmsnap.library.snapshot_file import open_snapshot
 from dmsnap.library.source import Source, path_of
 from dmsnap.library.tracing.trace import Trace
+from dmsnap.library.volumes.address import is_lvm_address, parse_lvm_address, paths_named
+from dmsnap.library.volumes.opened import OpenVolumes
+from dmsnap.library.volumes.sources import plain_volume, snapshot_sources
 from dmsnap.serve.fuse import Mount, check_mount_point
 from dmsnap.serve.fuse.libfuse import check_fuse
 from dmsnap.target.exceptions import SyncMode
@@ -60,7 +63,7 @@ class MountedSnapshot:
 def mount(
     snap: Source,
     directory: str | os.PathLike[str],
-    origin: Source,
+    origin: Source | None = None,
     *,
     read_only: bool = False,
     sync: SyncMode = "flush",
@@ -75,9 +78,9 @@ def mount(
     what was written. What the store has no room for is refused (ENOSPC), and all else goes on.
 
     Args:
-        snap: The COW store.
+        snap: The COW store, as `open_snapshot` takes it; or, without an origin, any logical volume in images.
         directory: Where to mount: an empty directory.
-        origin: The device that the snapshot was taken of.
+        origin: The device that the snapshot was taken of; None where LVM2 knows it.
         read_only: Only look: nothing is ever written.
         sync: When writes become durable; see `open_snapshot`.
         prefetch: How the store's areas are read; see `open_snapshot`.
@@ -94,26 +97,38 @@ def mount(
         DmsnapError: As `open_snapshot`.
     """
     check_fuse()
-    paths = [path for source in (snap, origin) if (path := _path(source)) is not None]
+    paths = [path for source in (snap, origin) for path in _paths(source)]
     check_mount_point(directory, hidden=paths)
     with ExitStack() as stack:
-        if read_only:
-            device: BlockDevice = open_snapshot(snap, origin, prefetch=prefetch, trace=trace)
-        else:
-            device = open_snapshot(snap, origin, "r+", sync=sync, full="enospc", prefetch=prefetch, trace=trace)
-        stack.enter_context(device)
+        volumes = OpenVolumes(stack)
+        device = plain_volume(snap, volumes, writable=not read_only) if origin is None else None
+        if device is None:
+            cow, below, _ = snapshot_sources(snap, origin, volumes, write_cow=not read_only)
+            if read_only:
+                device = open_snapshot(cow, below, prefetch=prefetch, trace=trace)
+            else:
+                device = open_snapshot(cow, below, "r+", sync=sync, full="enospc", prefetch=prefetch, trace=trace)
+            stack.enter_context(device)
         path = _path(snap)
         mounted = stack.enter_context(
             Mount(
                 device,
                 directory,
-                _file_name(path),
+                _file_name(snap, path),
                 changed_ns=None if path is None else os.stat(path).st_mtime_ns,  # noqa: PTH116
                 source=_NAMELESS if path is None else path,
                 allow_other=allow_other,
             )
         )
         return MountedSnapshot(mounted, stack)
+
+
+def _paths(source: Source | None) -> list[str]:
+    """The paths of all files and block devices that a source is made of, as far as it names them."""
+    if source is None:
+        return []
+    named = paths_named(source) if isinstance(source, str) else (source,)
+    return [path for each in named if (path := _path(each)) is not None]
 
 
 def _path(source: Source) -> str | None:
@@ -124,5 +139,7 @@ def _path(source: Source) -> str | None:
     return path if os.path.exists(path) else None  # noqa: PTH110 - it may be an address
 
 
-def _file_name(path: str | None) -> str:
+def _file_name(snap: Source, path: str | None) -> str:
+    if is_lvm_address(snap):
+        return parse_lvm_address(snap).volume
     return _NAMELESS if path is None else Path(path).stem or _NAMELESS

@@ -12,6 +12,8 @@ from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.snapshot_file import open_snapshot
 from dmsnap.library.source import Source
 from dmsnap.library.tracing.trace import Trace
+from dmsnap.library.volumes.opened import OpenVolumes
+from dmsnap.library.volumes.sources import described_sources, plain_volume, snapshot_sources
 from dmsnap.target.snapshot import refuse_invalid
 from dmsnap.transfer.changes import ChangedRange, changed_ranges
 from dmsnap.transfer.raw import ExportResult, Progress, export_raw
@@ -37,6 +39,9 @@ def map_changes(
             knows what changed.
     """
     with ExitStack() as stack:  # the table is in memory: nothing stays open
+        volumes = OpenVolumes(stack)
+        cow, origin = described_sources(cow, origin, volumes)
+        volumes.tell_doubts(warn)
         if origin is None:
             size, store = None, open_store_of(cow, stack, prefetch=prefetch, trace=trace)
         else:
@@ -49,7 +54,7 @@ def map_changes(
 
 def export(
     cow: Source,
-    origin: Source,
+    origin: Source | None,
     out: str | os.PathLike[str] | BinaryIO,
     *,
     overwrite: bool = False,
@@ -63,8 +68,9 @@ def export(
     """Writes the snapshot's content as a raw image.
 
     Args:
-        cow: The COW store.
-        origin: The device that the snapshot was taken of.
+        cow: The COW store, as `open_snapshot` takes it; or, without an origin, any logical volume in images, which need
+            not be a snapshot.
+        origin: The device that the snapshot was taken of; None where LVM2 knows it.
         out: A path (a new sparse file takes that name once it is whole; a block device is written in place), or an
             open binary file such as ``sys.stdout.buffer``, which gets everything in order, zeros too.
         overwrite: Write to a file or block device that is there already. What the snapshot is made of, and whatever
@@ -74,7 +80,7 @@ def export(
         prefetch: How the store's areas are read; as `open_snapshot`.
         trace: Records the loading of the store.
         progress: Called as ``progress(done_bytes, total_bytes)`` now and then and at the end, in the calling thread.
-        warn: Called with a line for what is doubtful about the origin and yet no error.
+        warn: Called with a line for what is doubtful about the origin, or about mirrors in LVM, and yet no error.
         sync: Make a file durable before it takes its name.
 
     Raises:
@@ -82,7 +88,14 @@ def export(
             written, is one of the inputs or below them, or (`ReaderGone`, also a BrokenPipeError) nobody reads it any
             more.
     """
-    with open_snapshot(cow, origin, prefetch=prefetch, trace=trace) as snapshot:
+    with ExitStack() as stack:
+        volumes = OpenVolumes(stack)
+        if origin is None and (volume := plain_volume(cow, volumes)) is not None:
+            volumes.tell_doubts(warn)
+            return export_raw(volume, out, overwrite=overwrite, progress=progress, sync=sync)
+        cow, origin, _ = snapshot_sources(cow, origin, volumes)
+        snapshot = stack.enter_context(open_snapshot(cow, origin, prefetch=prefetch, trace=trace))
         refuse_invalid(snapshot.store)
         judge_origin(snapshot.origin, snapshot.store, refuse=not any_origin, warn=warn)
+        volumes.tell_doubts(warn)
         return export_raw(snapshot, out, overwrite=overwrite, progress=progress, sync=sync)

@@ -13,8 +13,10 @@ from dmsnap.errors import DmsnapError
 from dmsnap.library.origin_doubts import begins_as_store
 from dmsnap.library.source import Source, path_of
 from dmsnap.library.tracing.trace import Trace
+from dmsnap.library.volumes.opened import OpenVolumes
+from dmsnap.library.volumes.sources import snapshot_sources, store_source
 from dmsnap.store import NotAStore, Store, open_store
-from dmsnap.transfer.media import overlapping, same_medium
+from dmsnap.transfer.media import files_below, overlapping, same_medium
 
 __all__ = ["SameDevice", "open_origin_and_store", "open_store_of", "refuse_same"]
 
@@ -60,7 +62,7 @@ def open_store_of(
 
 def open_origin_and_store(
     cow: Source,
-    origin: Source,
+    origin: Source | None,
     stack: ExitStack,
     *,
     prefetch: str | int = "auto",
@@ -70,10 +72,15 @@ def open_origin_and_store(
 ) -> tuple[BlockDevice, Store]:
     """Opens both parts of a snapshot, as `open_store_of`; each for writing or to look only.
 
+    A snapshot that is a logical volume brings its origin, unless another one is named.
+
     Raises:
+        NoOrigin: No origin was named, and the store is no such volume.
         SameDevice: They are the same medium, by whatever names, loop devices among them; where one is to be written
             to, also if one lies on the other.
     """
+    volumes = OpenVolumes(stack)
+    cow, origin, _ = snapshot_sources(cow, origin, volumes, write_cow=write_cow, write_origin=write_origin)
     below = _open(origin, stack, writable=write_origin)
     refuse_same(
         cow,
@@ -105,13 +112,13 @@ def refuse_same(source: Source, device: BlockDevice, what: str, hint: str, *, pa
     Raises:
         SameDevice: They are, by whatever names.
     """
-    path = path_of(source) if isinstance(source, BlockDevice) else os.fspath(source)
-    if source is device or _same(path, path_of(device), parts=parts):
-        name = source.name if isinstance(source, BlockDevice) else printable(str(path))
+    if source is device or _share(source, device, parts=parts):
+        name = source.name if isinstance(source, BlockDevice) else printable(os.fspath(source))
         raise SameDevice(f"{name}: {what}", hint=hint, device=name)
 
 
 def _open(source: Source, stack: ExitStack, *, writable: bool) -> BlockDevice:
+    source = store_source(source, OpenVolumes(stack), writable=writable)
     if not isinstance(source, BlockDevice):
         address = source if isinstance(source, str) else Path(source)
         return stack.enter_context(open_device(address, writable=writable, exclusive=writable))
@@ -120,9 +127,24 @@ def _open(source: Source, stack: ExitStack, *, writable: bool) -> BlockDevice:
     return source
 
 
-def _same(one: str | None, other: str | None, *, parts: bool) -> bool:
-    if one is None or other is None:
+def _share(source: Source, device: BlockDevice, *, parts: bool) -> bool:
+    """Whether two are the same medium; of devices that are made of parts, as far as others are not."""
+    path = path_of(source) if isinstance(source, BlockDevice) else os.fspath(source)
+    if path is None and path_of(device) is None:  # parts of one image, as volumes are
         return False
+    mine = [path] if path is not None or not isinstance(source, BlockDevice) else _paths_below(source, parts=parts)
+    others = _paths_below(device, parts=parts)
+    return any(_same(one, other, parts=parts) for one in mine if one is not None for other in others)
+
+
+def _paths_below(device: BlockDevice, *, parts: bool) -> list[str]:
+    path = path_of(device)
+    if path is not None:
+        return [path]
+    return [file.path for file in files_below(device)] if parts else []
+
+
+def _same(one: str, other: str, *, parts: bool) -> bool:
     try:
         statuses = os.stat(one), os.stat(other)  # noqa: PTH116
     except (OSError, ValueError):  # opening it says why

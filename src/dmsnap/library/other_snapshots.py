@@ -66,18 +66,22 @@ class OtherSnapshots:
         self._writable = writable
         self._prefetch = prefetch
         self._trace = trace
-        self._stores: list[Store] = []
+        self._stores: list[tuple[Store, int]] = []
         self._exceptions: list[Exceptions] = []
 
-    def open(self, sources: Sequence[Source]) -> None:
+    def open(self, sources: Sequence[tuple[Source, int | None]]) -> None:
         """Opens their stores and makes sure that each can keep what it has to.
+
+        Args:
+            sources: Each store, and the size in bytes of its snapshot: the origin may have grown since it was taken,
+                and what lies beyond is none of its concern. None for that of the origin.
 
         Raises:
             DmsnapError: One cannot be opened, is invalid, damaged, named twice or too full; or the origin is too small.
         """
-        for source in sources:
+        for source, size in sources:
             refuse_same(source, self._origin, "is the origin", "name the stores of other snapshots", parts=True)
-            for taken in (self._merging, *self._stores):
+            for taken in (self._merging, *(store for store, _ in self._stores)):
                 refuse_same(source, taken.device, "named twice", "name each store once", parts=True)
             store = open_store_of(
                 source,
@@ -91,17 +95,18 @@ class OtherSnapshots:
             refuse_damaged(store)
             if (doubt := too_small(self._origin, store, "nothing was changed")) is not None:
                 raise doubt
-            self.copied_bytes += self._need_room(store) * store.chunk_size_bytes
-            self._stores.append(store)
+            covered = self._origin.size_bytes if size is None else min(size, self._origin.size_bytes)
+            self.copied_bytes += self._need_room(store, covered) * store.chunk_size_bytes
+            self._stores.append((store, covered))
 
     def in_use(self) -> OriginSnapshots:
         """Returns them as what a writer to the origin has to know."""
         snapshots = OriginSnapshots()
-        for store in self._stores:
+        for store, covered in self._stores:
             writable = PersistentStore(store)
             self._stack.callback(writable.close)
             exceptions = Exceptions(self._origin, writable)
-            snapshots.add(exceptions, self._origin.size_bytes)
+            snapshots.add(exceptions, covered)
             self._exceptions.append(exceptions)
         return snapshots
 
@@ -120,9 +125,9 @@ class OtherSnapshots:
                     device=name,
                 )
 
-    def _need_room(self, store: Store) -> int:
-        """Returns how many chunks a store has to get copies of."""
-        needed = _chunks_without_copy(self._merging, store, self._origin.size_bytes)
+    def _need_room(self, store: Store, covered_bytes: int) -> int:
+        """Returns how many chunks the store of a snapshot of ``covered_bytes`` has to get copies of."""
+        needed = _chunks_without_copy(self._merging, store, covered_bytes)
         room = _room_chunks(store)
         if needed and needed >= room:  # the last one may be the one that Linux invalidates a snapshot for
             name = store.device.name
@@ -147,9 +152,9 @@ def _multiples(stop: int, stride: int) -> int:
     return max(0, -(-stop // stride))
 
 
-def _chunks_without_copy(merging: Store, other: Store, origin_bytes: int) -> int:
-    """How many chunks of another store's size are touched where one is merged, and have no exception there."""
-    starts, stops = _touched(merging, other.chunk_size_bytes, origin_bytes)
+def _chunks_without_copy(merging: Store, other: Store, covered_bytes: int) -> int:
+    """How many chunks of another snapshot are touched where a store is merged, and have no exception there."""
+    starts, stops = _touched(merging, other.chunk_size_bytes, covered_bytes)
     before = np.concatenate(([0], np.cumsum(stops - starts)))  # touched chunks in the ranges before each
 
     def touched_below(chunks: _Int64Array) -> _Int64Array:
@@ -164,13 +169,15 @@ def _chunks_without_copy(merging: Store, other: Store, origin_bytes: int) -> int
     return needed
 
 
-def _touched(merging: Store, chunk_bytes: int, origin_bytes: int) -> tuple[_Int64Array, _Int64Array]:
-    """The ranges of chunks of another size that a store's exceptions touch: ascending, disjoint."""
+def _touched(merging: Store, chunk_bytes: int, covered_bytes: int) -> tuple[_Int64Array, _Int64Array]:
+    """The ranges of chunks of another size that a store's exceptions touch below an end: ascending, disjoint."""
     size = merging.chunk_size_bytes
     begins, ends = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for runs in merging.table.batches():
-        begins.append(runs.origin * size // chunk_bytes)
-        last_byte = np.minimum((runs.origin + runs.length) * size, origin_bytes) - 1
+        first_byte = runs.origin * size
+        inside = first_byte < covered_bytes
+        begins.append(first_byte[inside] // chunk_bytes)
+        last_byte = np.minimum((runs.origin + runs.length)[inside] * size, covered_bytes) - 1
         ends.append(last_byte // chunk_bytes + 1)
     start, stop = np.concatenate(begins), np.concatenate(ends)
     if len(start):

@@ -36,10 +36,11 @@ class SnapshotFile(FileFace, SnapshotDevice):
         origin: What the snapshot was taken of.
         store: Its exceptions.
         owned: What is to be closed with the snapshot, which takes it over.
+        size_bytes: Of the snapshot; by default the origin's.
     """
 
-    def __init__(self, origin: BlockDevice, store: Store, owned: ExitStack) -> None:
-        super().__init__(origin, store, name=f"snapshot {store.device.name}")
+    def __init__(self, origin: BlockDevice, store: Store, owned: ExitStack, size_bytes: int | None = None) -> None:
+        super().__init__(origin, store, size_bytes=size_bytes, name=f"snapshot {store.device.name}")
         self._owned = owned.pop_all()
 
     def _close(self) -> None:
@@ -57,6 +58,7 @@ class WritableSnapshotFile(FileFace, WritableSnapshot):
         origin: What the snapshot was taken of; only read.
         store: Its exceptions.
         owned: What is to be closed with the snapshot, which takes it over.
+        size_bytes: Of the snapshot; by default the origin's.
         sync: When writes become durable.
         refuse_when_full: Refuse what the store has no room for, and go on.
     """
@@ -68,10 +70,11 @@ class WritableSnapshotFile(FileFace, WritableSnapshot):
         owned: ExitStack,
         sync: SyncMode,
         *,
+        size_bytes: int | None = None,
         refuse_when_full: bool = False,
     ) -> None:
         name = f"snapshot {store.device.name}"
-        super().__init__(origin, store, name=name, sync=sync, refuse_when_full=refuse_when_full)
+        super().__init__(origin, store, size_bytes=size_bytes, name=name, sync=sync, refuse_when_full=refuse_when_full)
         self._owned = owned.pop_all()
 
     def _close(self) -> None:
@@ -85,14 +88,20 @@ class WritableSnapshotFile(FileFace, WritableSnapshot):
 
 @overload
 def open_snapshot(
-    cow: Source, origin: Source, mode: Literal["r"] = "r", *, prefetch: str | int = "auto", trace: Trace | None = None
+    cow: Source,
+    origin: Source | None = None,
+    mode: Literal["r"] = "r",
+    *,
+    prefetch: str | int = "auto",
+    trace: Trace | None = None,
+    size_bytes: int | None = None,
 ) -> SnapshotFile: ...
 
 
 @overload
 def open_snapshot(
     cow: Source,
-    origin: Source,
+    origin: Source | None,
     mode: Literal["r+"],
     *,
     prefetch: str | int = "auto",
@@ -100,12 +109,13 @@ def open_snapshot(
     sync: SyncMode = "flush",
     full: WhenFull = "overflow",
     spare_last_slot: bool = False,
+    size_bytes: int | None = None,
 ) -> WritableSnapshotFile: ...
 
 
 def open_snapshot(
     cow: Source,
-    origin: Source,
+    origin: Source | None = None,
     mode: Literal["r", "r+"] = "r",
     *,
     prefetch: str | int = "auto",
@@ -113,18 +123,20 @@ def open_snapshot(
     sync: SyncMode = "flush",
     full: WhenFull = "overflow",
     spare_last_slot: bool = False,
+    size_bytes: int | None = None,
 ) -> SnapshotFile | WritableSnapshotFile:
     """Opens a snapshot, for reading (then nothing is ever written) or for writing too.
 
     Writes go to the COW store and leave the origin as it is. While a snapshot is open for writing, no other dmsnap, nor
     QEMU, can write to its store; closing it makes everything durable, also where a ``with`` block ends by an exception.
-    The store keeps no size: a snapshot is as long as its origin is now, and where that has grown since, the new part is
-    seen as it is.
+    The store keeps no size: unless it is told otherwise, a snapshot is as long as its origin is now, and where that has
+    grown since, the new part is seen as it is. Of a snapshot in LVM2 its group knows the size.
 
     Args:
-        cow: The COW store.
-        origin: The device that the snapshot was taken of. It must not change as long as the snapshot is wanted: who
-            writes to it first copies out what is there, which a kernel or an `OriginDevice` does.
+        cow: The COW store, or the snapshot's address in images with LVM2 volumes, ``lvm:VG/LV@IMAGE[,IMAGE…]``.
+        origin: The device that the snapshot was taken of; a snapshot in LVM2 knows its own. It must not change as long
+            as the snapshot is wanted: who writes to it first copies out what is there, which a kernel or an
+            `OriginDevice` does.
         mode: ``"r"``, or ``"r+"`` to write.
         prefetch: How the store's areas are read: ``"auto"``, ``"kernel"`` (12 ahead) or a fixed depth.
         trace: Records the loading of the store: what was read ahead, hit and waited for when.
@@ -136,6 +148,7 @@ def open_snapshot(
             slot is spared, too.
         spare_last_slot: Say that the store is full one chunk earlier where Linux would invalidate the snapshot instead,
             as the next metadata area would lie past the end (with 4 KiB chunks: on a COW device of 256 MiB).
+        size_bytes: Of the snapshot: its origin's when it was taken.
 
     Returns:
         The snapshot, which owns what it opened: close it, or use it in a ``with`` block.
@@ -152,13 +165,15 @@ def open_snapshot(
     with ExitStack() as stack:
         below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, trace=trace, write_cow=mode == "r+")
         if mode == "r":
-            return SnapshotFile(below, store, stack)
+            return SnapshotFile(below, store, stack, size_bytes)
         refuse_invalid(store)
         if (doubt := too_small(below, store, "what there is can be read with mode 'r'")) is not None:
             raise doubt
         writable = store_to_write(store, full, spare_last_slot=spare_last_slot)
         try:
-            return WritableSnapshotFile(below, writable, stack, sync, refuse_when_full=full == "enospc")
+            return WritableSnapshotFile(
+                below, writable, stack, sync, size_bytes=size_bytes, refuse_when_full=full == "enospc"
+            )
         except BaseException:
             writable.close()
             raise

@@ -13,6 +13,8 @@ class FindingKind(enum.StrEnum):
 
     DAMAGED_LABEL = "damaged-label"
     """A label or physical volume header that cannot be used, beside one that can."""
+    DAMAGED_PARTITIONS = "damaged-partitions"
+    """A partition table, or a copy of it, that cannot be used."""
     DAMAGED_METADATA = "damaged-metadata"
     """A copy of the metadata that cannot be read, or contradicts its checksum."""
     OLDER_METADATA = "older-metadata"
@@ -25,6 +27,10 @@ class FindingKind(enum.StrEnum):
     """A physical volume is there more than once; the first counts."""
     SHORT_VOLUME = "short-volume"
     """A physical volume is shorter than its extents need."""
+    BAD_STORE = "bad-store"
+    """The store of a snapshot cannot be read."""
+    OLD_LEG = "old-leg"
+    """A mirror that is not all there, of which the leg that is read may be one that was lost before."""
     BAD_VOLUME = "bad-volume"
     """A logical volume that contradicts itself or others: overlap, gap, loop, out of bounds, unknown names."""
 

@@ -6,7 +6,7 @@ as lvm.conf(5), lvmraid(7) and its own output show it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["Area", "LogicalVolume", "PhysicalVolume", "Segment", "SnapshotOf", "VolumeGroup"]
@@ -53,7 +53,8 @@ class Segment:
         extent_count: Its length.
         kind: The type, without its flags: ``striped`` (also linear: one area), ``mirror``, ``raid1``, ``raid0``,
             ``raid0_meta``, ``snapshot``, ``zero``, ``error``, ``thin``, ``thin-pool``, ``cache``, ``vdo`` …
-        areas: Stripes or legs in their order; of RAID the data volumes. Empty for kinds that have none.
+        areas: Stripes or legs in their order; of RAID the data volumes, of a pool its data, of a cached volume what
+            is cached. Empty for kinds that have none.
         stripe_size_sectors: Of more than one stripe, else 0.
         region_size_sectors: Of mirrors and RAID, else 0.
         metadata_areas: Of RAID: the volumes that hold its own metadata, one for each area or none at all.
@@ -85,23 +86,34 @@ class LogicalVolume:
         uuid: With its dashes.
         status: READ, WRITE, VISIBLE … as written; ``VISIBLE`` is what lvs shows without ``-a``.
         flags: Compatible flags, as written.
-        segments: Ascending, without gaps.
+        segments: Ascending, without gaps. Of long texts they are made one by one whenever they are asked for:
+            ``segments[0]`` is cheap, all of them take a while.
         tags: As written.
         fields: Everything else that the metadata says of it (creation_time, creation_host …).
+        problem: What is wrong with it, or empty. Such a volume is listed, and must not be opened.
     """
 
     name: str
     uuid: str
     status: frozenset[str]
     flags: frozenset[str]
-    segments: tuple[Segment, ...]
+    segments: Sequence[Segment]
     tags: tuple[str, ...] = ()
     fields: Mapping[str, object] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def is_pool_spare(self) -> bool:
+        """Whether LVM keeps it to repair the metadata of pools with, and never activates it; only its name says so."""
+        return self.name.endswith("_pmspare") and "VISIBLE" not in self.status
 
     @property
     def extent_count(self) -> int:
         """Its length."""
-        return sum(segment.extent_count for segment in self.segments)
+        if not self.segments:
+            return 0
+        last = self.segments[-1]
+        return last.start_extent + last.extent_count
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from dmsnap.maintenance.surveying import Numbers, Survey, Surveyor, data_index
 from dmsnap.store.format import FIRST_DATA_CHUNK, MAGIC, RECORD_BYTES, SECTOR_BYTES, VERSION, Header, area_chunk
 from dmsnap.store.loading import TruncatedStore
 
-__all__ = ["Areas", "Examined", "Report", "check_store", "examine", "fitting_behind"]
+__all__ = ["Areas", "CheckReport", "Examined", "check_store", "examine", "fitting_behind"]
 
 _LOOKED_AT_BYTES = 1 << 16
 _LOOKED_AT_CHUNKS = 8
@@ -29,7 +29,7 @@ _BEHIND_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckReport:
     """What a check has found.
 
     Attributes:
@@ -65,7 +65,7 @@ class Report:
         return asdict(self) | {"findings": [asdict(finding) for finding in self.findings]}
 
 
-def check_store(device: BlockDevice, *, origin: BlockDevice | None = None, prefetch: str | int = "auto") -> Report:
+def check_store(device: BlockDevice, *, origin: BlockDevice | None = None, prefetch: str | int = "auto") -> CheckReport:
     """Checks a store, reading its metadata once and nothing else. Damage never raises: it is told.
 
     Args:
@@ -81,8 +81,8 @@ def check_store(device: BlockDevice, *, origin: BlockDevice | None = None, prefe
     examined = examine(device, origin=origin, prefetch=prefetch)
     found = examined.areas
     if found is None:
-        return Report(device.name, False, None, 0, 0, 0, 0, 0, examined.findings)
-    return Report(
+        return CheckReport(device.name, False, None, 0, 0, 0, 0, 0, examined.findings)
+    return CheckReport(
         name=device.name,
         valid=examined.header.valid != 0,
         chunk_size_bytes=found.geometry.chunk_bytes,

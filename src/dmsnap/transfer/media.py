@@ -14,7 +14,9 @@ from pathlib import Path
 
 from dmsnap.block.contract import BlockDevice
 from dmsnap.block.file import FileDevice
+from dmsnap.target.concatenated import ConcatenatedDevice
 from dmsnap.target.snapshot import SnapshotDevice
+from dmsnap.target.striped import StripedDevice
 
 __all__ = ["files_below", "overlapping", "same_medium"]
 
@@ -26,12 +28,15 @@ _Medium = tuple[int, ...]
 
 
 def files_below(device: BlockDevice) -> Iterator[FileDevice]:
-    """Yields the files and block devices that a device is made of, through wrappers and snapshots."""
+    """Yields the files and block devices that a device is made of: through wrappers, snapshots and joined devices."""
     if isinstance(device, FileDevice):
         yield device
     elif isinstance(device, SnapshotDevice):
         yield from files_below(device.origin)
         yield from files_below(device.store.device)
+    elif isinstance(device, ConcatenatedDevice | StripedDevice):
+        for part in device._parts if isinstance(device, ConcatenatedDevice) else device._stripes:
+            yield from files_below(part)
     elif isinstance(inner := getattr(device, "device", None), BlockDevice):
         yield from files_below(inner)
 

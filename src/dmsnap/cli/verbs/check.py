@@ -13,7 +13,7 @@ from dmsnap.cli.output import for_eyes, print_json, result_stream
 from dmsnap.cli.text import printable, readable_size
 
 if TYPE_CHECKING:
-    from dmsnap.maintenance.checking import Report
+    from dmsnap.maintenance.checking import CheckReport
     from dmsnap.maintenance.finding import Finding
 
 COLOURS = {"note": "cyan", "warning": "yellow", "damage": "red"}
@@ -46,7 +46,7 @@ def command(context: click.Context, snap: str, origin: str | None, prefetch: str
         context.exit(1)
 
 
-def lines(report: Report) -> Iterator[tuple[str, str]]:
+def lines(report: CheckReport) -> Iterator[tuple[str, str]]:
     """Yields what to tell a person, in pieces: each with the severity whose colour it gets, or none."""
     yield "", f"{printable(report.name)}: {'; '.join([_verdict(report), *_numbers(report)])}\n"
     yield from finding_lines(report.findings)
@@ -59,13 +59,13 @@ def finding_lines(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
         yield "", f": {printable(finding.message)}{_place(finding)}\n    {printable(finding.advice)}\n"
 
 
-def _verdict(report: Report) -> str:
+def _verdict(report: CheckReport) -> str:
     if report.damaged:
         return "damaged"
     return "sound, but see below" if report.findings else "sound"
 
 
-def _numbers(report: Report) -> Iterator[str]:
+def _numbers(report: CheckReport) -> Iterator[str]:
     if report.chunk_size_bytes is None:
         return
     areas = "1 area" if report.areas == 1 else f"{report.areas} areas"

@@ -30,8 +30,10 @@ class TerminalInTheWay(DmsnapError):
 )
 @prefetch_option
 @trace_option
-def command(snap: str, origin: str, out: str, force: bool, prefetch: str, trace: str | None) -> None:
+def command(snap: str, origin: str | None, out: str, force: bool, prefetch: str, trace: str | None) -> None:
     """Write the content of the snapshot SNAP as the raw image OUT; '-' is stdout.
+
+    SNAP may also be any volume in LVM: lvm:VG/LV@IMAGE[,IMAGE...].
 
     Holes stay holes. A file appears under the name OUT only once it is whole. What SNAP and ORIGIN lie on, and
     whatever is itself a COW store, is never overwritten.

@@ -40,7 +40,7 @@ STOPPED = "merge: stopped; run the same command to go on"
 @json_option
 def command(
     snap: str,
-    origin: str,
+    origin: str | None,
     dry_run: bool,
     max_rate: int | None,
     others: tuple[str, ...],
@@ -54,7 +54,8 @@ def command(
     command goes on where it stopped, also after a 'kill -9' or a power failure, and so can a kernel.
 
     Other snapshots of the same ORIGIN lose their content by a merge, unless each is named with --other: they get copies
-    of what is overwritten.
+    of what is overwritten. Of a snapshot in LVM the others in its group are known. LVM's metadata stays as it is: what
+    is to be run so that LVM lets go of the snapshot is printed at the end.
     """
     result_stream()  # without one, nobody would hear what was done
     with traced(trace, snap, origin, *others) as recorder:
@@ -76,7 +77,10 @@ def command(
         if as_json:
             print_json(result.to_json())
         else:
-            result_stream().write(sentence(result, printable(snap), printable(origin)) + "\n")
+            where = "its origin" if origin is None else printable(origin)
+            result_stream().write(sentence(result, printable(snap), where) + "\n")
+            if result.still_to_run and not dry_run:
+                result_stream().write("LVM does not know that yet; run: " + "; ".join(result.still_to_run) + "\n")
 
 
 def sentence(result: MergeResult, snap: str, origin: str) -> str:

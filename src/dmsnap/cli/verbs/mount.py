@@ -47,7 +47,7 @@ def command(
     context: click.Context,
     snap: str,
     directory: str,
-    origin: str,
+    origin: str | None,
     read_only: bool,
     sync: Literal["flush", "commit"],
     allow_other: bool,
@@ -65,7 +65,8 @@ def command(
     if not foreground:
         flags = [("--read-only", read_only), ("--allow-other", allow_other)]
         words = ["--foreground", *(flag for flag, given in flags if given)]
-        words += [f"--origin={origin}", f"--sync={sync}", f"--prefetch={prefetch}"]
+        words += [] if origin is None else [f"--origin={origin}"]
+        words += [f"--sync={sync}", f"--prefetch={prefetch}"]
         words += [] if trace is None else [f"--trace={trace}"]
         words += ["--debug"] if context.ensure_object(Invocation).debug else []
         _show(start_in_background("mount", [*words, "--", snap, directory]))

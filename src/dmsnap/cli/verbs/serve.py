@@ -21,6 +21,7 @@ from dmsnap.cli.systemd import notify, passed_sockets
 from dmsnap.cli.text import printable
 from dmsnap.cli.tracing import trace_option, traced
 from dmsnap.errors import DmsnapError
+from dmsnap.library.volumes.address import is_lvm_address
 
 if TYPE_CHECKING:
     from dmsnap.library.serving import Serving
@@ -153,7 +154,7 @@ def command(
 def _named(snap: str) -> str | tuple[str, str]:
     """``NAME=FILE`` as a pair; what has a slash before its ``=`` is a path."""
     name, mark, path = snap.partition("=")
-    return (name, path) if mark and "/" not in name else snap
+    return (name, path) if mark and "/" not in name and not is_lvm_address(snap) else snap
 
 
 def _check_tls(options: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ from dmsnap.library.origin_doubts import Warn, judge_origin
 from dmsnap.library.snapshot_file import SnapshotFile, WhenFull, WritableSnapshotFile, open_snapshot
 from dmsnap.library.source import Source, path_of
 from dmsnap.library.tracing.trace import Trace
+from dmsnap.library.volumes.address import is_lvm_address, parse_lvm_address
+from dmsnap.library.volumes.served import served_sources
 from dmsnap.serve.nbd import Export
 from dmsnap.target.exceptions import SyncMode
 from dmsnap.target.origin import OriginDevice, OriginSnapshots
@@ -79,6 +81,8 @@ def _text(source: Source) -> str:
 
 
 def _stem(source: Source) -> str:
+    if is_lvm_address(source):
+        return parse_lvm_address(source).volume
     path = (path_of(source) or source.name) if isinstance(source, BlockDevice) else source
     if isinstance(path, str) and path.partition("://")[0].lower() in NBD_SCHEMES:
         path = parse_nbd_uri(path).export.decode("utf-8", "backslashreplace") or _NAMELESS
@@ -91,7 +95,7 @@ class Parts:
 
     Args:
         snaps: The stores by the names of their exports.
-        origin: What all of them were taken of.
+        origin: What all of them were taken of; None where LVM2 knows it.
         stack: Takes over what is opened here: the snapshots are closed before the origin.
         read_only: Open everything to look only.
         sync: When writes to a snapshot become durable.
@@ -101,7 +105,8 @@ class Parts:
         warn: Told what is doubtful, when it is opened and, from any thread, while it is used.
 
     Attributes:
-        origin: The device that the snapshots read.
+        origin: The device that the snapshots read; None where there are none, but other volumes.
+        volumes: Logical volumes that are no snapshots, by name.
         snapshots: By name.
         lost: Why snapshots were invalidated since, by name.
 
@@ -112,7 +117,7 @@ class Parts:
     def __init__(
         self,
         snaps: Mapping[str, Source],
-        origin: Source,
+        origin: Source | None,
         stack: ExitStack,
         *,
         read_only: bool,
@@ -122,21 +127,33 @@ class Parts:
         trace: Trace | None,
         warn: Warn,
     ) -> None:
+        self.origin: BlockDevice | None
         self.snapshots: dict[str, SnapshotFile | WritableSnapshotFile] = {}
         self.lost: dict[str, str] = {}
         self._live = OriginSnapshots()
         self._warn = warn
         doubts: list[str] = []
-        self.origin = _open_origin(origin, stack, read_only=read_only, warn=doubts.append)
-        for name, cow in snaps.items():
+        served = served_sources(snaps, origin, stack, read_only=read_only)
+        doubts += served.doubts
+        self.volumes = served.plain
+        self.origin = None
+        if served.origin is not None:
+            self.origin = _open_origin(served.origin, stack, read_only=read_only, warn=doubts.append)
+        for name, cow in served.snaps.items():
+            assert self.origin is not None
             for other in self.snapshots.values():
                 refuse_same(cow, other.store.device, "named twice", "name each store once", parts=True)
             snapshot: SnapshotFile | WritableSnapshotFile
+            size = served.sizes_bytes.get(name)
             if read_only:
-                snapshot = stack.enter_context(open_snapshot(cow, self.origin, prefetch=prefetch, trace=trace))
+                snapshot = stack.enter_context(
+                    open_snapshot(cow, self.origin, prefetch=prefetch, trace=trace, size_bytes=size)
+                )
                 refuse_invalid(snapshot.store)
             else:
-                snapshot = open_snapshot(cow, self.origin, "r+", prefetch=prefetch, trace=trace, sync=sync, full=full)
+                snapshot = open_snapshot(
+                    cow, self.origin, "r+", prefetch=prefetch, trace=trace, sync=sync, full=full, size_bytes=size
+                )
                 stack.enter_context(snapshot)
                 snapshot.exceptions.on_invalid.append(partial(self._hear_lost, name, snapshot))
                 self._live.add(snapshot.exceptions, snapshot.size_bytes)
@@ -152,6 +169,12 @@ class Parts:
     def exports(self) -> list[Export]:
         """Returns what to offer to clients; the origin comes last."""
         exports = [
+            Export(name, volume, description=printable(f"volume {volume.name}"), read_only=volume.read_only)
+            for name, volume in self.volumes.items()
+        ]
+        if self.origin is None:
+            return exports
+        exports += [
             Export(
                 name,
                 snapshot,

@@ -124,7 +124,7 @@ class Serving:
 
 def serve(
     snaps: Source | Iterable[Snap],
-    origin: Source,
+    origin: Source | None = None,
     *,
     unix: str | os.PathLike[str] | None = None,
     tcp: str | int | None = None,
@@ -148,9 +148,10 @@ def serve(
 
     Args:
         snaps: The COW stores. Each is exported by the stem of its file's name (``a.cow`` as ``a``); of a pair, by the
-            name that comes first.
-        origin: The device that all of them were taken of. Nobody else may write to it. Where it cannot be opened for
-            writing, ``warn`` is told and it is exported read-only.
+            name that comes first. A logical volume in images, ``lvm:VG/LV@IMAGE[,IMAGE…]``, is exported by its own.
+        origin: The device that all of them were taken of; None where LVM2 knows it. Nobody else may write to it. Where
+            it cannot be opened for writing, ``warn`` is told and it is exported read-only; so is that of volumes in
+            LVM2 unless all of its snapshots are served.
         unix: Listen on a Unix socket of this path.
         tcp: Listen on this address: ``HOST:PORT``, or a port of this machine alone; port 0 is any that is free.
         sockets: Listen on these, which listen already; taken over.

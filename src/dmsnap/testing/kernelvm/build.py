@@ -34,7 +34,20 @@ __all__ = [
     "prepare",
 ]
 
-APT_PACKAGES = ("qemu-system-x86", "busybox-static", "cpio", "kmod", "dmsetup", "lvm2", "e2fsprogs", "nbdkit")
+APT_PACKAGES = (
+    *(
+        "qemu-system-x86",
+        "busybox-static",
+        "cpio",
+        "kmod",
+        "mount",
+        "dmsetup",
+        "lvm2",
+        "e2fsprogs",
+        "xfsprogs",
+        "nbdkit",
+    ),
+)
 """Debian packages with every program that building and running the machine (and `load_time`) takes."""
 
 REQUIRED_TOOLS = (
@@ -46,17 +59,19 @@ REQUIRED_TOOLS = (
     "dmsetup",
     "dpkg-deb",
     "ldd",
+    "losetup",
     "lvm",
     "mke2fs",
+    "mkfs.xfs",
     "qemu-system-x86_64",
 )
 
 _KERNEL_METAPACKAGE = "linux-image-cloud-amd64"
-_GUEST_PROGRAMS = ("busybox", "dd", "dmsetup", "lvm", "blockdev", "mke2fs", "e2fsck")
+_GUEST_PROGRAMS = ("busybox", "dd", "dmsetup", "lvm", "blockdev", "losetup", "mke2fs", "e2fsck", "mkfs.xfs")
 _KERNEL_MODULES = (
     *("virtio_pci", "virtio_blk", "loop", "nbd", "brd", "ext4", "crc32c_generic"),
     *("dm-mod", "dm-bufio", "dm-snapshot", "dm-zero", "dm-delay", "dm-flakey", "dm-log-writes"),
-    *("dm-mirror", "dm-thin-pool"),
+    *("dm-mirror", "dm-raid", "raid0", "raid1", "dm-thin-pool", "dm-cache", "dm-cache-smq", "xfs"),
 )
 _RECIPE = 2
 """Raised when this file changes what is built in a way that its constants do not show."""

@@ -1,0 +1,1 @@
+"""The verbs of ``dmsnap lvm``: one module each."""

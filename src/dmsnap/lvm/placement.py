@@ -1,0 +1,121 @@
+"""Which extents the segments of a group occupy: within their volumes, and each only once.
+
+All volumes lie one behind the other on one line of numbers, physical and logical ones. What segments occupy are
+intervals there; none shares anything with another if, sorted apart, each begins where the one before has ended.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, chain, repeat
+from operator import add, floordiv, gt, le, mod
+
+from .model import LogicalVolume, PhysicalVolume, Segment
+from .text.striped_run import StripedRun
+
+__all__ = ["Placement"]
+
+
+class Placement:
+    """The extents that segments occupy, gathered one after another.
+
+    Args:
+        volumes: The logical volumes of the group.
+        physical_volumes: Its physical volumes; where both have a name, it is theirs.
+        extent_size_sectors: Of the group.
+    """
+
+    def __init__(
+        self,
+        volumes: Mapping[str, LogicalVolume],
+        physical_volumes: Mapping[str, PhysicalVolume],
+        extent_size_sectors: int,
+    ) -> None:
+        self._extent_size = extent_size_sectors
+        self._sizes = {name: volume.extent_count for name, volume in volumes.items()}
+        self._sizes |= {name: volume.extent_count for name, volume in physical_volumes.items()}
+        self._bases = dict(zip(self._sizes, accumulate(self._sizes.values(), initial=0), strict=False))
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self._owners: list[tuple[int, str]] = []
+        """Who has the intervals from this index on."""
+
+    def place_run(self, volume: str, run: StripedRun) -> bool:
+        """Adds the areas of a volume without gaps if nothing is wrong with it; else adds none and returns False."""
+        counts, lengths = run.counts, run.counts
+        if len(run.area_names) > len(counts):
+            if any(size and self._extent_size % size for size in set(run.stripe_sizes)):
+                return False
+            if any(map(mod, counts, run.stripe_counts)):
+                return False
+            each = map(floordiv, counts, run.stripe_counts)
+            lengths = array("q", chain.from_iterable(map(repeat, each, run.stripe_counts)))
+        if not all(map(self._sizes.__contains__, set(run.area_names))):
+            return False
+        if any(map(gt, map(add, run.area_starts, lengths), map(self._sizes.__getitem__, run.area_names))):
+            return False
+        starts = list(map(add, run.area_starts, map(self._bases.__getitem__, run.area_names)))
+        self._add(volume, starts, list(map(add, starts, lengths)))
+        return True
+
+    def place(self, volume: str, segment: Segment) -> str:
+        """Adds the areas of a segment; returns what is wrong with it instead, or an empty string."""
+        starts, ends = [], []
+        for area in segment.areas:
+            size = self._sizes.get(area.name)
+            if size is None:
+                return f"names {area.name[:40]!a}, which is not there"
+            length = _area_length(segment, size)
+            if length * len(segment.areas) != segment.extent_count and segment.kind == "striped":
+                return f"divides {segment.extent_count} extents by {len(segment.areas)} stripes"
+            stripe = segment.stripe_size_sectors if segment.kind == "striped" else 0
+            if stripe and length * self._extent_size % stripe:
+                return f"is no whole number of stripes of {stripe} sectors"
+            if area.start_extent + length > size:
+                return f"ends behind the end of {area.name}"
+            starts.append(self._bases[area.name] + area.start_extent)
+            ends.append(starts[-1] + length)
+        self._add(volume, starts, ends)
+        return ""
+
+    def overlaps(self) -> Iterator[tuple[str, str, str]]:
+        """Yields volumes that share extents, the other one each, and of what; not all pairs, but each volume."""
+        starts, ends = sorted(self._starts), sorted(self._ends)
+        if all(map(le, ends, starts[1:])):
+            return
+        order = sorted(range(len(self._starts)), key=self._starts.__getitem__)
+        bases = list(self._bases.values())
+        names = list(self._bases)
+        last = order[0]
+        reported = set()
+        for index in order[1:]:
+            if self._starts[index] < self._ends[last]:
+                one, other = self._owner(index), self._owner(last)
+                what = names[bisect_right(bases, self._starts[index]) - 1]
+                if (one, other) not in reported:
+                    reported.add((one, other))
+                    yield one, other, what
+                    yield other, one, what
+            if self._ends[index] > self._ends[last]:
+                last = index
+
+    def _add(self, volume: str, starts: list[int], ends: list[int]) -> None:
+        self._owners.append((len(self._starts), volume))
+        self._starts += starts
+        self._ends += ends
+
+    def _owner(self, index: int) -> str:
+        return self._owners[bisect_right(self._owners, index, key=lambda owner: owner[0]) - 1][1]
+
+
+def _area_length(segment: Segment, size: int) -> int:
+    """How many extents a segment occupies of each area, which is ``size`` long."""
+    if segment.kind in ("mirror", "raid1"):
+        return segment.extent_count
+    if segment.kind == "striped":
+        return segment.extent_count // len(segment.areas)
+    if segment.kind.startswith("raid0"):
+        return -(-segment.extent_count // len(segment.areas))
+    return size

@@ -1,0 +1,158 @@
+"""Segments that are read in bulk: the same group as by the grammar, whatever the text; and in little time."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from group_texts import group_text, linear, segment, sound, striped, volume
+
+from dmsnap.lvm.importing import BadMetadata, BadText, group_of
+from dmsnap.lvm.segments import RegularSegments
+from dmsnap.lvm.text import Section, parse_text
+
+VOLUMES = (
+    volume("a", *(striped(3 * number, 3, ("pv0", 3 * number)) for number in range(5)))
+    + volume("b", *(striped(4 * number, 4, ("pv0", 20 + 2 * number), ("pv1", 2 * number)) for number in range(5)))
+    + volume("c", striped(0, 3, ("pv1", 50)), striped(3, 4, ("pv0", 60), ("pv1", 60)), striped(7, 1, ("a", 2)))
+    + linear("d", 2, "pv1", 90)
+)
+
+
+def outcome(text: bytes, *, in_bulk: bool) -> object:
+    try:
+        return group_of(text, in_bulk=in_bulk)
+    except (BadText, BadMetadata) as error:
+        return type(error), error.message
+
+
+def test_regular_segments_are_read_in_bulk() -> None:
+    group = sound(group_text(VOLUMES))
+    assert all(isinstance(one.segments, RegularSegments) for one in group.logical_volumes.values())
+    slowly, _ = group_of(group_text(VOLUMES), in_bulk=False)
+    for name, one in group.logical_volumes.items():
+        expected = slowly.logical_volumes[name].segments
+        assert isinstance(expected, tuple)
+        assert list(one.segments) == list(expected)
+        assert [one.segments[index] for index in range(len(expected))] == list(expected)
+        assert (one.segments[-1], one.segments[1:3]) == (expected[-1], expected[1:3])
+        assert one.segments == expected
+        assert one.extent_count == slowly.logical_volumes[name].extent_count
+
+
+def test_without_being_asked_the_parser_reads_sections() -> None:
+    found = parse_text(group_text(VOLUMES))["vg"]
+    assert isinstance(found, Section)
+    volumes = found["logical_volumes"]
+    assert isinstance(volumes, Section)
+    one = volumes["a"]
+    assert isinstance(one, Section)
+    assert one.run is None
+    assert "segment5" in one
+
+
+IRREGULAR = {
+    "a field more": lambda text: text.replace("stripe_count = 1\n", "stripe_count = 1\nx = 1\n", 1),
+    "another order": lambda text: text.replace("segment2", "segment9").replace("segment1 ", "segment2 "),
+    "a number twice": lambda text: text.replace("segment2", "segment1"),
+    "a number that is octal": lambda text: text.replace("extent_count = 3", "extent_count = 03"),
+    "a number that is too large": lambda text: text.replace('"pv0", 3', '"pv0", ' + "9" * 19),
+    "a number that is just too large": lambda text: text.replace('"pv0", 3', '"pv0", 9223372036854775808'),
+    "a number with a point": lambda text: text.replace('"pv0", 3', '"pv0", 3.5'),
+    "a comment": lambda text: text.replace("stripe_count", "# }\nstripe_count"),
+    "a comment among areas": lambda text: text.replace("stripes = [", "stripes = [ # x"),
+    "a comma at the end": lambda text: text.replace("\n]\n}", ",\n]\n}"),
+    "an area too many": lambda text: text.replace("stripe_count = 2", "stripe_count = 1"),
+    "an area too few": lambda text: text.replace("stripe_count = 1", "stripe_count = 2"),
+    "stripes without a size": lambda text: text.replace("stripe_size = 128\n", ""),
+    "a size without stripes": lambda text: text.replace("stripe_count = 1\n", "stripe_count = 1\nstripe_size = 64\n"),
+    "a value behind": lambda text: text.replace("]\n}\n}", "]\n}\nx = 1\n}"),
+    "a value named like a segment": lambda text: text.replace("segment_count", "segment2 = 1\nsegment_count"),
+    "a segment in front": lambda text: text.replace("segment_count", "segment7 { }\nsegment_count"),
+    "a segment behind": lambda text: text.replace("]\n}\n}", "]\n}\nsegment1 { } }"),
+    "another kind last": lambda text: text.replace(
+        "]\n}\n}", "]\n}\nsegment6 {\n" + segment("zero", 15, 1) + "}\n}", 1
+    ).replace("segment_count = 5", "segment_count = 6", 1),
+    "an escape": lambda text: text.replace('"pv0"', r'"pv\0"'),
+    "a name of other characters": lambda text: text.replace('"pv0"', '"pv 0"'),
+    "no white space": lambda text: text.replace("\n\n", "\n").replace("]\n}\n", "]}"),
+    "all on one line": lambda text: text.replace("\n", " "),
+    "the end": lambda text: text[: text.rindex("]")],
+    "an extent of none": lambda text: text.replace("extent_count = 3", "extent_count = 0"),
+    "an odd stripe": lambda text: text.replace("stripe_size = 128", "stripe_size = 24"),
+    "a large stripe": lambda text: text.replace("stripe_size = 128", "stripe_size = 16384"),
+}
+
+
+@pytest.mark.parametrize("what", IRREGULAR)
+def test_irregular_segments_are_the_grammars(what: str) -> None:
+    volumes = IRREGULAR[what](VOLUMES)
+    assert volumes != VOLUMES
+    text = group_text(volumes)
+    assert outcome(text, in_bulk=True) == outcome(text, in_bulk=False)
+
+
+def test_any_change_of_a_text_gives_the_same_in_bulk() -> None:
+    text = group_text(VOLUMES)
+    begin = text.index(b"logical_volumes")
+    pieces = [
+        b"segment",
+        b"segment1 {\n",
+        b"}",
+        b"{",
+        b"\n",
+        b'"',
+        b"0",
+        b"1",
+        b"9",
+        b"=",
+        b",",
+        b"#",
+        b"[",
+        b"]",
+        b" ",
+        b"pv1",
+    ]
+    different = 0
+    for seed in range(1500):
+        source = random.Random(seed)
+        changed = text
+        for _ in range(source.randint(1, 3)):
+            at = source.randrange(begin, len(changed))
+            changed = changed[:at] + source.choice(pieces) * source.randrange(2) + changed[at + source.randrange(3) :]
+        slowly = outcome(changed, in_bulk=False)
+        assert outcome(changed, in_bulk=True) == slowly, seed
+        different += slowly != outcome(text, in_bulk=False)
+    assert different > 500
+
+
+def test_trying_in_vain_takes_no_quadratic_time() -> None:
+    one = "segment1 {\n" + striped(0, 1, ("pv0", 0)) + "}\nsegment9 = 1\n"
+    nested = "".join(f"segment{number} {{\n{one}}}\n" for number in range(2, 20_000))
+    text = group_text("lv {\n" + nested + "}\n")
+    begun = time.process_time()
+    assert outcome(text, in_bulk=True) == outcome(text, in_bulk=False)
+    assert time.process_time() - begun < 10
+
+
+def long_text(volumes: int, segments: int) -> bytes:
+    """Volumes on four physical ones in turn, an extent after the other."""
+    parts = []
+    for number in range(volumes):
+        first = number * segments
+        parts.append(volume(f"lv{number}", *(striped(at, 1, (f"pv{at % 4}", first + at)) for at in range(segments))))
+    return group_text("".join(parts), pv_extents=(volumes * segments,) * 4)
+
+
+@pytest.mark.slow
+def test_64_mib_of_2000_volumes_take_little_time() -> None:
+    text = long_text(2000, 290)
+    assert len(text) > 62 << 20
+    begun = time.process_time()
+    group, findings = group_of(text)
+    taken = time.process_time() - begun
+    assert findings == ()
+    assert sum(one.extent_count for one in group.logical_volumes.values()) == 2000 * 290
+    assert {one.segments[0].kind for one in group.logical_volumes.values()} == {"striped"}
+    assert taken < 4, "a second where nothing else runs, ten without bulk"
