@@ -21,6 +21,7 @@ CORPUS = HERE / "corpus"
 TARGETS = {
     "store": "stores",
     "check": "stores",
+    "repair": "stores",
     "snapshot": "stores",
     "table": "texts",
     "text": "texts",

@@ -28,6 +28,7 @@ DUMP = (ROOT / "docs/dump.md").read_text("utf-8")
 LVM = (ROOT / "docs/lvm.md").read_text("utf-8")
 STACK = (ROOT / "docs/stack.md").read_text("utf-8")
 CHECK = (ROOT / "docs/check.md").read_text("utf-8")
+REPAIR = (ROOT / "docs/repair.md").read_text("utf-8")
 SERVE = (ROOT / "docs/serve.md").read_text("utf-8")
 TRACE = (ROOT / "docs/trace.md").read_text("utf-8")
 COMPACT = (ROOT / "docs/compact.md").read_text("utf-8")
@@ -141,6 +142,13 @@ def test_the_page_about_checks_prints_what_it_says(play: Path) -> None:
         run_python(code, play)
 
 
+def test_the_page_about_repairs_prints_what_it_says(play: Path) -> None:
+    need_tool("ddrescuelog")
+    walk(REPAIR, play)
+    for code in blocks("python", REPAIR):
+        run_python(code, play)
+
+
 def test_every_finding_is_documented() -> None:
     from dmsnap.testing.named_damage import NAMED_DAMAGES
 
@@ -198,13 +206,23 @@ def test_every_json_field_is_documented() -> None:
     from dmsnap.maintenance.comparing import DiffRange
     from dmsnap.maintenance.finding import Finding as FoundByCheck
     from dmsnap.maintenance.rechunking import WhatIf
+    from dmsnap.maintenance.repair_report import LastRecord
+    from dmsnap.maintenance.repairing import Repair
+    from dmsnap.maintenance.salvaging import RecordFate
     from dmsnap.store import Finding, LoadEvent, LoadTrace
     from dmsnap.target.table import Activation
+    from dmsnap.testing.named_damage import NAMED_DAMAGES
     from dmsnap.transfer.changes import ChangedRange
 
+    a_repair = Repair(NAMED_DAMAGES["magic"].device()).report
     assert documented_fields("`dmsnap info ") == [field.name for field in dataclasses.fields(dmsnap.StoreInfo)]
     assert documented_fields("`dmsnap check ") == [field.name for field in dataclasses.fields(dmsnap.CheckReport)]
     assert documented_fields("What a check finds") == [field.name for field in dataclasses.fields(FoundByCheck)]
+    assert documented_fields("`dmsnap repair ") == list(a_repair.to_json())
+    assert documented_fields("The last record of an invalid store") == [
+        field.name for field in dataclasses.fields(LastRecord)
+    ]
+    assert documented_fields("What becomes of a record") == [field.name for field in dataclasses.fields(RecordFate)]
     assert documented_fields("A finding") == [field.name for field in dataclasses.fields(Finding)]
     assert documented_fields("`dmsnap map ") == list(ChangedRange._fields)
     assert documented_fields("A store at a chunk size") == list(WhatIf._fields)
@@ -247,6 +265,7 @@ def test_every_json_field_is_documented() -> None:
         "docs/mount.md",
         "docs/nbd-client.md",
         "docs/prefetch.md",
+        "docs/repair.md",
         "docs/serve.md",
         "docs/stack.md",
         "docs/trace.md",

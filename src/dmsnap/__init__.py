@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.mounting import MountedSnapshot, mount
     from dmsnap.library.movement import export, map_changes
+    from dmsnap.library.repairing import repair
     from dmsnap.library.serving.serving import Serving, serve
     from dmsnap.library.simulation.simulation import Simulation, simulate
     from dmsnap.library.snapshot_file import SnapshotFile, WritableSnapshotFile, open_snapshot
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from dmsnap.library.volumes.listing import VolumeListing, list_volumes
     from dmsnap.library.volumes.sizes import StoreSizes, store_sizes
     from dmsnap.maintenance.checking import CheckReport
+    from dmsnap.maintenance.repair_report import RepairReport
 
 __all__ = [
     "CheckReport",
@@ -38,6 +40,7 @@ __all__ = [
     "MergeResult",
     "MountedSnapshot",
     "Prediction",
+    "RepairReport",
     "RestoreResult",
     "Serving",
     "Simulation",
@@ -61,6 +64,7 @@ __all__ = [
     "mount",
     "open_snapshot",
     "predict",
+    "repair",
     "restore",
     "serve",
     "simulate",
@@ -76,6 +80,7 @@ _HOME = {
     "MergeResult": "dmsnap.library.merging",
     "MountedSnapshot": "dmsnap.library.mounting",
     "Prediction": "dmsnap.library.tuning.prediction",
+    "RepairReport": "dmsnap.maintenance.repair_report",
     "CheckReport": "dmsnap.maintenance.checking",
     "RestoreResult": "dmsnap.library.dumping",
     "Serving": "dmsnap.library.serving.serving",
@@ -100,6 +105,7 @@ _HOME = {
     "mount": "dmsnap.library.mounting",
     "open_snapshot": "dmsnap.library.snapshot_file",
     "predict": "dmsnap.library.tuning.prediction",
+    "repair": "dmsnap.library.repairing",
     "restore": "dmsnap.library.dumping",
     "simulate": "dmsnap.library.simulation.simulation",
     "status": "dmsnap.library.description",

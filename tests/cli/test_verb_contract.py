@@ -21,18 +21,19 @@ READING = {
     "export": ["{store}", "out.img", "--origin", "{origin}"],
     "merge": ["{store}", "--origin", "{origin}", "--dry-run"],
     "check": ["{store}", "--origin", "{origin}"],
+    "repair": ["{store}", "-o", "new.cow", "--origin", "{origin}"],
     "compact": ["{store}", "-o", "new.cow", "--origin", "{origin}"],
     "diff": ["{store}", "other.cow", "--origin", "{origin}"],
     "simulate": ["{store}", "--depths", "0,12"],
     "dump": ["{store}"],
 }
 """A good line of every verb that opens a store to look."""
-WITH_JSON = ("info", "table", "map", "merge", "check", "compact", "diff", "simulate")
+WITH_JSON = ("info", "table", "map", "merge", "check", "repair", "compact", "diff", "simulate")
 WITHOUT_PREFETCH = ("simulate",)  # which loads with many
 WITHOUT_ARGUMENTS = ("simulate", "demo")
 WITHOUT_ROOTS_PRIVILEGE = "setpriv --bounding-set -dac_override,-dac_read_search" if os.geteuid() == 0 else ""
-TAKING_ORIGIN = ("info", "table", "map", "export", "merge", "check", "compact", "diff")
-TELLING_DAMAGE = ("check",)  # which is their answer, where it is an error for others
+TAKING_ORIGIN = ("info", "table", "map", "export", "merge", "check", "repair", "compact", "diff")
+TELLING_DAMAGE = ("check", "repair")  # which is their answer, where it is an error for others
 
 
 @pytest.fixture(autouse=True)

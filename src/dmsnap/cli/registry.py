@@ -30,6 +30,7 @@ VERBS = {
     "mount": Verb("dmsnap.cli.verbs.mount", "Show a snapshot as a file, for any program, by FUSE"),
     "merge": Verb("dmsnap.cli.verbs.merge", "Write a snapshot back into its origin"),
     "check": Verb("dmsnap.cli.verbs.check", "Find what is wrong with a store, and say what to do"),
+    "repair": Verb("dmsnap.cli.verbs.repair", "Save what can be saved of a damaged or invalid store"),
     "lvm": Verb("dmsnap.cli.verbs.lvm", "List the LVM2 volumes in images; size their snapshots"),
     "compact": Verb("dmsnap.cli.verbs.compact", "Write the smallest store with the same content"),
     "diff": Verb("dmsnap.cli.verbs.diff", "List what differs between two snapshots of one origin"),

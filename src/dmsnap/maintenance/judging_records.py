@@ -12,7 +12,16 @@ import numpy.typing as npt
 from dmsnap.maintenance.surveying import Numbers, Survey, data_index
 from dmsnap.store.format import SECTOR_BYTES, data_capacity, exceptions_per_area
 
-__all__ = ["Geometry", "Place", "RecordFacts", "first_garbage", "judge_records"]
+__all__ = [
+    "Geometry",
+    "Place",
+    "RecordFacts",
+    "Strays",
+    "first_garbage",
+    "judge_records",
+    "judge_strays",
+    "shared_copies",
+]
 
 _LEAST_GARBAGE = 4
 _SOUND_BEFORE = 16
@@ -107,8 +116,15 @@ class RecordFacts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Strays:
-    """The strays of a survey, looked at by their copies."""
+class Strays:
+    """The strays of a survey, looked at by their copies.
+
+    Attributes:
+        index: The copies, counted among the chunks that can hold data.
+        top_bits: Those with bits 56-63.
+        outside: Those past the end of the device.
+        metadata: Those in the header or an area.
+    """
 
     index: npt.NDArray[np.int64]
     top_bits: Mask
@@ -116,9 +132,10 @@ class _Strays:
     metadata: Mask
 
 
-def _strays(survey: Survey, geometry: Geometry) -> _Strays:
+def judge_strays(survey: Survey, geometry: Geometry) -> Strays:
+    """Judges each stray by itself."""
     copies = survey.copies
-    strays = _Strays(np.empty(len(copies), np.int64), *(np.zeros(len(copies), bool) for _ in range(3)))
+    strays = Strays(np.empty(len(copies), np.int64), *(np.zeros(len(copies), bool) for _ in range(3)))
     for part in _parts(copies):
         some = copies[part]
         strays.index[part] = data_index(some, geometry.per_area)
@@ -126,7 +143,8 @@ def _strays(survey: Survey, geometry: Geometry) -> _Strays:
         if some.dtype == np.uint64:
             strays.top_bits[part] = some >> np.uint64(56) != 0
         strays.outside[part] = past & ~strays.top_bits[part]
-        strays.metadata[part] = (some % some.dtype.type(geometry.per_area + 1) == 1) & ~past
+        in_metadata = (some % some.dtype.type(geometry.per_area + 1) == 1) | (some == 0)
+        strays.metadata[part] = in_metadata & ~past
     return strays
 
 
@@ -141,8 +159,8 @@ def first_garbage(survey: Survey, geometry: Geometry) -> int:
 
     That is what is seen where the end marker is lost, and what lies behind is taken for records.
     """
-    strays = _strays(survey, geometry)
-    bad = _shared(survey, strays)
+    strays = judge_strays(survey, geometry)
+    bad = shared_copies(survey, strays)
     for part in _parts(bad):
         places = survey.places[part].astype(np.int64)
         beyond_reach = strays.index[part] > places + (places >> 3) + _IN_FLIGHT  # else a store that was cut short
@@ -159,14 +177,14 @@ def first_garbage(survey: Survey, geometry: Geometry) -> int:
 
 def judge_records(survey: Survey, geometry: Geometry) -> RecordFacts:
     """Returns what there is to tell, in time and memory in proportion to the records."""
-    strays = _strays(survey, geometry)
+    strays = judge_strays(survey, geometry)
     places = survey.places
     sound = ~(strays.top_bits | strays.outside | strays.metadata)
     skew = max((int(_distance(places, strays, part)[sound[part]].max(initial=0)) for part in _parts(places)), default=0)
     near = strays.outside.copy()
     for part in _parts(places):
         near[part] &= _distance(places, strays, part) <= 2 * skew
-    shared = _shared(survey, strays)
+    shared = shared_copies(survey, strays)
     in_order = survey.count - len(places)
     past = max(0, survey.count - geometry.capacity)
     past_in_order = past - (len(places) - int(np.searchsorted(places, geometry.capacity)))
@@ -199,13 +217,13 @@ def _place(places: Numbers, mask: Mask) -> Place:
     return Place(count, int(places[np.argmax(mask)])) if count else Place()
 
 
-def _distance(places: Numbers, strays: _Strays, part: slice) -> npt.NDArray[np.int64]:
+def _distance(places: Numbers, strays: Strays, part: slice) -> npt.NDArray[np.int64]:
     """How far copies lie from where a kernel puts them."""
     return np.abs(strays.index[part] - places[part].astype(np.int64))
 
 
-def _shared(survey: Survey, strays: _Strays) -> Mask:
-    """Which strays have a copy that another record has: one in its place, or an earlier stray."""
+def shared_copies(survey: Survey, strays: Strays) -> Mask:
+    """Tells which strays have a copy that another record has: one in its place, or an earlier stray."""
     places, copies = survey.places, survey.copies
     shared = np.zeros(len(copies), bool)
     for part in _parts(copies):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dmsnap.maintenance.finding import Finding, Kind, Severity
 from dmsnap.maintenance.judging_records import Geometry, RecordFacts
 
-__all__ = ["invalid", "leaked", "room_findings"]
+__all__ = ["invalid", "leaked", "may_have_been_under_way", "room_findings"]
 
 _IN_FLIGHT = 2048
 """Chunks that a kernel has under way at once: their records are not written if the snapshot becomes invalid then."""
@@ -37,12 +37,28 @@ def room_findings(facts: RecordFacts, geometry: Geometry, distinct_origins: int)
         yield Finding(Kind.NEXT_AREA, Severity.WARNING, message, advice)
 
 
-def invalid(facts: RecordFacts, geometry: Geometry) -> Finding:
-    """Returns the finding for a store that is marked invalid, with what is the likeliest cause."""
+def may_have_been_under_way(left: int, geometry: Geometry) -> bool:
+    """Tells whether so many chunks at the end of an invalid store may have been copied without a record.
+
+    Records wait until no copy is under way or their area is full (Linux dm-snapshot), and are not written then.
+    """
+    return left <= _IN_FLIGHT + geometry.per_area
+
+
+def invalid(facts: RecordFacts, geometry: Geometry, *, reached_the_end: bool) -> Finding:
+    """Returns the finding for a store that is marked invalid, with what is the likeliest cause.
+
+    Args:
+        facts: Of its records.
+        geometry: Of the store.
+        reached_the_end: Whether the chunks that are left have been written to nevertheless.
+    """
     left = max(0, geometry.capacity - facts.highest - 1)
     near = max(2, min(_IN_FLIGHT, geometry.capacity // _SMALL_STORE))
     marked = f"marked invalid, so that kernels give nothing of it; {left} of {geometry.capacity} chunks were left"
-    if left > near:
+    if reached_the_end and left > near:
+        marked += ", which were written to before there were records of them"
+    if left > near and not reached_the_end:
         cause = "not full, so it was probably an error of a device, or memory ran out"
         advice = "look for errors in the kernel's log; 'dmsnap repair --accept invalid-error' brings back what there is"
         return Finding(Kind.INVALID_ERROR, Severity.DAMAGE, f"{marked}: {cause}", advice, offset_bytes=4)

@@ -45,6 +45,21 @@ class Survey:
         strays = int(np.searchsorted(self.places, count))
         return Survey(count, self.origin[:count], self.places[:strays], self.copies[:strays])
 
+    def copies_of(self, numbers: npt.NDArray[np.int64], per_area: int) -> npt.NDArray[np.uint64]:
+        """Returns the COW chunks of some records, ``per_area`` of which are in an area."""
+        copies = (numbers + numbers // per_area + FIRST_DATA_CHUNK).astype(np.uint64)
+        if len(self.places):
+            there = np.searchsorted(self.places, numbers)
+            there[there == len(self.places)] = 0
+            stray = self.places[there] == numbers
+            copies[stray] = self.copies[there[stray]]
+        return copies
+
+    def records(self, begin: int, end: int, per_area: int) -> npt.NDArray[np.uint64]:
+        """Returns records ``begin`` to ``end`` as they lie in the areas: shape (n, 2)."""
+        copies = self.copies_of(np.arange(begin, min(end, self.count)), per_area)
+        return np.column_stack((self.origin[begin:end].astype(np.uint64, copy=False), copies))
+
 
 class Surveyor:
     """Takes the records batch by batch, in order.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dmsnap.maintenance.checking import CheckReport
     from dmsnap.maintenance.finding import Finding
 
-_COLOURS = {"note": "cyan", "warning": "yellow", "damage": "red"}
+COLOURS = {"note": "cyan", "warning": "yellow", "damage": "red"}
 
 
 @verb("check")
@@ -41,7 +41,7 @@ def command(context: click.Context, snap: str, origin: str | None, prefetch: str
         coloured = for_eyes()
         stream = result_stream()
         for severity, line in lines(report):
-            stream.write(click.style(line, fg=_COLOURS[severity], bold=True) if severity and coloured else line)
+            stream.write(click.style(line, fg=COLOURS[severity], bold=True) if severity and coloured else line)
     if report.damaged:
         context.exit(1)
 
@@ -49,7 +49,12 @@ def command(context: click.Context, snap: str, origin: str | None, prefetch: str
 def lines(report: CheckReport) -> Iterator[tuple[str, str]]:
     """Yields what to tell a person, in pieces: each with the severity whose colour it gets, or none."""
     yield "", f"{printable(report.name)}: {'; '.join([_verdict(report), *_numbers(report)])}\n"
-    for finding in report.findings:
+    yield from finding_lines(report.findings)
+
+
+def finding_lines(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
+    """Yields what to tell of findings, in pieces as `lines`."""
+    for finding in findings:
         yield finding.severity.value, f"{finding.severity.value}: {finding.kind.value}"
         yield "", f": {printable(finding.message)}{_place(finding)}\n    {printable(finding.advice)}\n"
 
