@@ -30,6 +30,7 @@ def image(tmp_path: Path) -> bytes:
         (["compact", SNAPSHOT, "-o", "new.cow"], "4 chunks of 4 KiB"),
         (["compact", SNAPSHOT, "-o", "new.cow", "--drop-unchanged"], "new.cow: "),
         (["compact", SNAPSHOT, "-o", "new.cow", "--chunk-size", "8K"], "3 chunks of 8 KiB"),
+        (["repair", SNAPSHOT, "-o", "new.cow", "--image", "a.img", "--map", "a.map"], "new.cow"),
         (["info", SNAPSHOT, "--what-if"], "at 8 KiB"),
         (["diff", SNAPSHOT, OTHER], "both"),
         (["diff", SNAPSHOT, OTHER, "--compare"], "equal"),
@@ -51,6 +52,7 @@ def test_a_snapshot_inside_lvm_brings_its_origin(
     [
         ["dump", SNAPSHOT, "-o", "disk0.img", "--force"],
         ["compact", SNAPSHOT, "-o", "disk0.img"],
+        ["repair", SNAPSHOT, "-o", "disk0.img"],
         ["restore", "a.xml", "-o", "disk0.img", "--force", "--data-from", SNAPSHOT],
     ],
     ids=lambda words: words[0],

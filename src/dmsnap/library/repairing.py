@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmsnap.block.contract import SECTOR_BYTES, BlockDevice
 from dmsnap.block.medium import printable
-from dmsnap.block.open import open_device
 from dmsnap.errors import DmsnapError
 from dmsnap.library.creation import BadStoreSize
-from dmsnap.library.opening import refuse_same
+from dmsnap.library.opening import open_source, refuse_same
 from dmsnap.library.output_file import check_output_file, whole_output
 from dmsnap.library.source import Source
+from dmsnap.library.volumes.opened import OpenVolumes
+from dmsnap.library.volumes.sources import described_sources
 from dmsnap.store import open_store
 from dmsnap.target.snapshot import SnapshotDevice
 from dmsnap.transfer.raw import OutputInTheWay, export_raw
@@ -69,17 +69,18 @@ def repair(
 
     if size_bytes < 0 or size_bytes % SECTOR_BYTES:
         raise BadStoreSize(f"a store cannot be {size_bytes} bytes long", hint="use whole sectors of 512 bytes")
-    if origin is None and (image is not None or map_file is not None):
-        raise OriginNeeded("the content of a snapshot takes its origin", hint="name that as well: --origin")
+    inputs = [source for source in (cow, origin) if source is not None]
     with ExitStack() as stack:
-        below = None if origin is None else _open(origin, stack)
+        cow, origin = described_sources(cow, origin, OpenVolumes(stack))
+        if origin is None and (image is not None or map_file is not None):
+            raise OriginNeeded("the content of a snapshot takes its origin", hint="name that as well: --origin")
+        below = None if origin is None else open_source(origin, stack)
         if below is not None:
             hint = "name the device that the snapshot was taken of as origin"
             refuse_same(cow, below, "COW device cannot be the same as origin device", hint, parts=False)
-        plan = Repair(_open(cow, stack), origin=below, accept=accept, prefetch=prefetch, least_bytes=size_bytes)
+        plan = Repair(open_source(cow, stack), origin=below, accept=accept, prefetch=prefetch, least_bytes=size_bytes)
         if plan.report.refused:
             raise NotAccepted(plan.report)
-        inputs = [cow] if origin is None else [cow, origin]
         files = [os.fspath(path) for path in (out, image, map_file) if path is not None]
         for number, path in enumerate(files):
             _refuse_existing(path, [*inputs, *files[:number]])
@@ -115,9 +116,3 @@ def _refuse_existing(path: str, beside: list[Source]) -> None:
     check_output_file(path, beside)
     if os.path.lexists(path):
         raise OutputInTheWay(f"{printable(path)}: exists", hint="name a new file, or remove this one first", path=path)
-
-
-def _open(source: Source, stack: ExitStack) -> BlockDevice:
-    if isinstance(source, BlockDevice):
-        return source
-    return stack.enter_context(open_device(source if isinstance(source, str) else Path(source)))
