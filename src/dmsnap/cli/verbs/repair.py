@@ -15,6 +15,7 @@ from dmsnap.cli.progress import progress_bar
 from dmsnap.cli.sizes import size_callback
 from dmsnap.cli.text import printable, readable_size
 from dmsnap.cli.verbs.check import COLOURS, finding_lines
+from dmsnap.library.volumes.address import is_lvm_address
 from dmsnap.maintenance.finding import Kind
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def command(
     """
     from dmsnap.maintenance.repairing import NotAccepted
 
-    if origin is None and (image is not None or map_file is not None):
+    if origin is None and not is_lvm_address(snap) and (image is not None or map_file is not None):
         raise click.UsageError("--image and --map take --origin")
     try:
         with progress_bar(f"repair {printable(new)}") as progress:
