@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+import caring
 import export
 import listing
 import loading
@@ -50,6 +51,9 @@ BENCHMARKS = {
     "merge": Benchmark("100,000 scattered 4 KiB chunks into an origin of 1 GiB", merging.against_qemu_img),
     "write": Benchmark("16,384 random 4 KiB writes, flushed after every 64", writing.beside_a_plain_file),
     "serve": Benchmark("1 GiB over a Unix socket, a quarter of its 4 KiB chunks changed", serving.beside_others),
+    "care": Benchmark(
+        "care for 2 million exceptions, beside a thin pool of as many mappings", caring.beside_thin_tools
+    ),
     "lvm": Benchmark("list a volume group of 2,000 volumes, 64 MiB of metadata", listing.large_group),
     "help": Benchmark("say what the command can do", startup.help_page),
 }

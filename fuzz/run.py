@@ -20,10 +20,13 @@ FOUND = HERE / "found"
 CORPUS = HERE / "corpus"
 TARGETS = {
     "store": "stores",
+    "check": "stores",
+    "repair": "stores",
     "snapshot": "stores",
     "table": "texts",
     "text": "texts",
     "nbd": "nbd",
+    "dump": "dumps",
     "lvm_image": "volumes",
     "lvm_text": "lvm-texts",
 }

@@ -6,7 +6,10 @@ import io
 import struct
 from pathlib import Path
 
+from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.nbd import wire
+from dmsnap.maintenance.dumping import FORMATS
+from dmsnap.maintenance.reading import read_events
 from dmsnap.testing.damage import DAMAGES, sound_store
 from dmsnap.testing.lvm_builder import PvText, VolumeText, build_pv, group_text
 from dmsnap.testing.partition_builder import build_gpt, build_mbr, put
@@ -33,6 +36,18 @@ def store_seeds() -> dict[str, bytes]:
     for name in DAMAGES:
         if name != "a-million-duplicates":
             seeds[name] = DAMAGES[name].content()[:LARGEST_SEED_BYTES]
+    return seeds
+
+
+def dump_seeds() -> dict[str, bytes]:
+    """Dumps of small stores in every form, with data and without."""
+    seeds = {}
+    for count in (0, 1, 33):
+        for form in FORMATS:
+            for data in (False, True):
+                out = io.BytesIO()
+                FORMATS[form].write(read_events(MemoryDevice(sound_store(count), read_only=True), data=data), out)
+                seeds[f"{form}-{count}-{data}"] = out.getvalue()
     return seeds
 
 
@@ -136,6 +151,7 @@ KINDS = {
     "stores": store_seeds,
     "texts": text_seeds,
     "nbd": nbd_seeds,
+    "dumps": dump_seeds,
     "volumes": volume_seeds,
     "lvm-texts": lvm_text_seeds,
 }

@@ -24,10 +24,15 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 MOUNT = (ROOT / "docs/mount.md").read_text("utf-8")
+DUMP = (ROOT / "docs/dump.md").read_text("utf-8")
 LVM = (ROOT / "docs/lvm.md").read_text("utf-8")
 STACK = (ROOT / "docs/stack.md").read_text("utf-8")
+CHECK = (ROOT / "docs/check.md").read_text("utf-8")
+REPAIR = (ROOT / "docs/repair.md").read_text("utf-8")
 SERVE = (ROOT / "docs/serve.md").read_text("utf-8")
 TRACE = (ROOT / "docs/trace.md").read_text("utf-8")
+COMPACT = (ROOT / "docs/compact.md").read_text("utf-8")
+DIFF = (ROOT / "docs/diff.md").read_text("utf-8")
 PREFETCH = (ROOT / "docs/prefetch.md").read_text("utf-8")
 
 
@@ -88,6 +93,15 @@ def test_simulations_print_what_the_page_on_prefetch_says(tmp_path: Path) -> Non
     walk(PREFETCH, tmp_path)
 
 
+def test_the_page_about_compact_stores_prints_what_it_says(tmp_path: Path) -> None:
+    walk(COMPACT, tmp_path)
+
+
+def test_the_page_about_two_snapshots_prints_what_it_says(tmp_path: Path) -> None:
+    need_tool("qemu-io")
+    walk(DIFF, tmp_path)
+
+
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_python_blocks_hold(number: int, play: Path) -> None:
     run_python(blocks("python")[number], play)
@@ -110,10 +124,36 @@ def test_the_page_about_traces_prints_what_it_says(play: Path) -> None:
     walk(TRACE, play)
 
 
+def test_the_page_about_dumps_prints_what_it_says(play: Path) -> None:
+    walk(DUMP, play)
+    for code in blocks("python", DUMP):
+        run_python(code, play)
+
+
 def test_blocks_about_traces_hold(play: Path) -> None:
     need(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
     for code in blocks("python", TRACE):
         run_python(code, play)
+
+
+def test_the_page_about_checks_prints_what_it_says(play: Path) -> None:
+    walk(CHECK, play)
+    for code in blocks("python", CHECK):
+        run_python(code, play)
+
+
+def test_the_page_about_repairs_prints_what_it_says(play: Path) -> None:
+    need_tool("ddrescuelog")
+    walk(REPAIR, play)
+    for code in blocks("python", REPAIR):
+        run_python(code, play)
+
+
+def test_every_finding_is_documented() -> None:
+    from dmsnap.testing.named_damage import NAMED_DAMAGES
+
+    told = re.findall(r"^\| `([\w-]+)` \| (\w+) \|", CHECK, re.MULTILINE)
+    assert told == [(word, named.severity.value) for word, named in NAMED_DAMAGES.items()]
 
 
 def test_the_page_about_lvm_prints_what_it_says(tmp_path: Path) -> None:
@@ -163,18 +203,37 @@ def test_every_json_field_is_documented() -> None:
     from dmsnap.library.tuning.own_load import LoadEstimate
     from dmsnap.library.tuning.trials import DepthTime
     from dmsnap.library.volumes.rows import GroupRow, PhysicalRow, VolumeRow
+    from dmsnap.maintenance.comparing import DiffRange
+    from dmsnap.maintenance.finding import Finding as FoundByCheck
+    from dmsnap.maintenance.rechunking import WhatIf
+    from dmsnap.maintenance.repair_report import LastRecord
+    from dmsnap.maintenance.repairing import Repair
+    from dmsnap.maintenance.salvaging import RecordFate
     from dmsnap.store import Finding, LoadEvent, LoadTrace
     from dmsnap.target.table import Activation
+    from dmsnap.testing.named_damage import NAMED_DAMAGES
     from dmsnap.transfer.changes import ChangedRange
 
+    a_repair = Repair(NAMED_DAMAGES["magic"].device()).report
     assert documented_fields("`dmsnap info ") == [field.name for field in dataclasses.fields(dmsnap.StoreInfo)]
+    assert documented_fields("`dmsnap check ") == [field.name for field in dataclasses.fields(dmsnap.CheckReport)]
+    assert documented_fields("What a check finds") == [field.name for field in dataclasses.fields(FoundByCheck)]
+    assert documented_fields("`dmsnap repair ") == list(a_repair.to_json())
+    assert documented_fields("The last record of an invalid store") == [
+        field.name for field in dataclasses.fields(LastRecord)
+    ]
+    assert documented_fields("What becomes of a record") == [field.name for field in dataclasses.fields(RecordFate)]
     assert documented_fields("A finding") == [field.name for field in dataclasses.fields(Finding)]
     assert documented_fields("`dmsnap map ") == list(ChangedRange._fields)
+    assert documented_fields("A store at a chunk size") == list(WhatIf._fields)
+    assert documented_fields("`dmsnap diff ") == list(DiffRange._fields)
+    assert documented_fields("`dmsnap compact ") == [field.name for field in dataclasses.fields(dmsnap.CompactResult)]
     assert documented_fields("`dmsnap table ") == list(Activation._fields)
     assert documented_fields("Counters of a load") == list(COUNTERS)
     assert documented_fields("An event of a load") == list(EVENT_COLUMNS) == list(LoadEvent._fields)
     assert documented_fields("A load") == [*load_fields(LoadTrace()), "events"]
     assert documented_fields("`dmsnap merge ") == [field.name for field in dataclasses.fields(dmsnap.MergeResult)]
+    assert documented_fields("`dmsnap restore ") == [field.name for field in dataclasses.fields(dmsnap.RestoreResult)]
     assert documented_fields("An export that is served") == list(Offer._fields)
     assert documented_fields("`dmsnap simulate ") == [field.name for field in dataclasses.fields(dmsnap.Simulation)]
     assert documented_fields("A drive in a simulation") == [field.name for field in dataclasses.fields(ModelLoads)]
@@ -196,12 +255,17 @@ def test_every_json_field_is_documented() -> None:
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "docs/benchmarks.md",
+        "docs/check.md",
+        "docs/compact.md",
+        "docs/diff.md",
         "docs/disk-models.md",
+        "docs/dump.md",
         "docs/json.md",
         "docs/lvm.md",
         "docs/mount.md",
         "docs/nbd-client.md",
         "docs/prefetch.md",
+        "docs/repair.md",
         "docs/serve.md",
         "docs/stack.md",
         "docs/trace.md",

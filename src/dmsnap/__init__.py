@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     __version__: str
 
     from dmsnap.errors import DmsnapError
+    from dmsnap.library.checking import check
+    from dmsnap.library.compaction import CompactResult, compact
     from dmsnap.library.creation import create
     from dmsnap.library.description import StoreInfo, info, status, table
+    from dmsnap.library.difference import diff
+    from dmsnap.library.dumping import RestoreResult, dump, restore
     from dmsnap.library.merging import MergeResult, merge
     from dmsnap.library.mounting import MountedSnapshot, mount
     from dmsnap.library.movement import export, map_changes
+    from dmsnap.library.repairing import repair
     from dmsnap.library.serving.serving import Serving, serve
     from dmsnap.library.simulation.simulation import Simulation, simulate
     from dmsnap.library.snapshot_file import SnapshotFile, WritableSnapshotFile, open_snapshot
@@ -25,12 +30,18 @@ if TYPE_CHECKING:
     from dmsnap.library.tuning.tuning import TuneResult, tune
     from dmsnap.library.volumes.listing import VolumeListing, list_volumes
     from dmsnap.library.volumes.sizes import StoreSizes, store_sizes
+    from dmsnap.maintenance.checking import CheckReport
+    from dmsnap.maintenance.repair_report import RepairReport
 
 __all__ = [
+    "CheckReport",
+    "CompactResult",
     "DmsnapError",
     "MergeResult",
     "MountedSnapshot",
     "Prediction",
+    "RepairReport",
+    "RestoreResult",
     "Serving",
     "Simulation",
     "SnapshotFile",
@@ -40,7 +51,11 @@ __all__ = [
     "TuneResult",
     "VolumeListing",
     "WritableSnapshotFile",
+    "check",
+    "compact",
     "create",
+    "diff",
+    "dump",
     "export",
     "info",
     "list_volumes",
@@ -49,6 +64,8 @@ __all__ = [
     "mount",
     "open_snapshot",
     "predict",
+    "repair",
+    "restore",
     "serve",
     "simulate",
     "status",
@@ -58,10 +75,14 @@ __all__ = [
 ]
 
 _HOME = {
+    "CompactResult": "dmsnap.library.compaction",
     "DmsnapError": "dmsnap.errors",
     "MergeResult": "dmsnap.library.merging",
     "MountedSnapshot": "dmsnap.library.mounting",
     "Prediction": "dmsnap.library.tuning.prediction",
+    "RepairReport": "dmsnap.maintenance.repair_report",
+    "CheckReport": "dmsnap.maintenance.checking",
+    "RestoreResult": "dmsnap.library.dumping",
     "Serving": "dmsnap.library.serving.serving",
     "Simulation": "dmsnap.library.simulation.simulation",
     "SnapshotFile": "dmsnap.library.snapshot_file",
@@ -71,7 +92,11 @@ _HOME = {
     "TuneResult": "dmsnap.library.tuning.tuning",
     "VolumeListing": "dmsnap.library.volumes.listing",
     "WritableSnapshotFile": "dmsnap.library.snapshot_file",
+    "check": "dmsnap.library.checking",
     "create": "dmsnap.library.creation",
+    "dump": "dmsnap.library.dumping",
+    "compact": "dmsnap.library.compaction",
+    "diff": "dmsnap.library.difference",
     "export": "dmsnap.library.movement",
     "info": "dmsnap.library.description",
     "list_volumes": "dmsnap.library.volumes.listing",
@@ -80,6 +105,8 @@ _HOME = {
     "mount": "dmsnap.library.mounting",
     "open_snapshot": "dmsnap.library.snapshot_file",
     "predict": "dmsnap.library.tuning.prediction",
+    "repair": "dmsnap.library.repairing",
+    "restore": "dmsnap.library.dumping",
     "simulate": "dmsnap.library.simulation.simulation",
     "status": "dmsnap.library.description",
     "store_sizes": "dmsnap.library.volumes.sizes",

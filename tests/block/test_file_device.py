@@ -202,7 +202,9 @@ def test_a_full_filesystem_fails_the_write(path: Path) -> None:
 
 
 @pytest.mark.parametrize("offered", [True, False])
-def test_what_is_to_be_flushed_later_is_begun_with_each_write_where_the_system_can(tmp_path, monkeypatch, offered):
+def test_what_is_to_be_flushed_later_is_begun_with_each_large_write_where_the_system_can(
+    tmp_path, monkeypatch, offered
+):
     asked = []
 
     def sync_file_range(fd, offset, length, flags):
@@ -211,10 +213,12 @@ def test_what_is_to_be_flushed_later_is_begun_with_each_write_where_the_system_c
 
     monkeypatch.setattr(positioned, "_from_c_library", lambda *names: sync_file_range if offered else None)
     path = tmp_path / "image"
-    path.write_bytes(bytes(8192))
+    path.write_bytes(bytes(1 << 18))
     with FileDevice(path, writable=True, flushed_later=True) as device:
-        device.write_at(512, b"a" * 1024)
-        device.write_at(4096, b"b" * 512)
+        device.write_at(512, b"a" * (1 << 16))
+        device.write_at(1 << 17, b"b" * 512)
         device.flush()
-    assert asked == ([(512, 1024, 2), (4096, 512, 2)] if offered else [])
-    assert path.read_bytes() == (bytes(512) + b"a" * 1024).ljust(4096, b"\0") + (b"b" * 512).ljust(4096, b"\0")
+    assert asked == ([(512, 1 << 16, 2)] if offered else [])
+    assert path.read_bytes() == ((bytes(512) + b"a" * (1 << 16)).ljust(1 << 17, b"\0") + b"b" * 512).ljust(
+        1 << 18, b"\0"
+    )

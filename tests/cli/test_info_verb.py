@@ -10,6 +10,7 @@ import pytest
 DOCUMENTED = {
     "name", "valid", "version", "chunk_size_bytes", "exceptions", "runs", "areas", "allocated_sectors", "total_sectors",
     "metadata_sectors", "next_free_chunk", "usage_percent", "status", "changed_bytes", "physical_bytes", "findings",
+    "what_if",
 }  # fmt: skip
 
 
@@ -77,3 +78,21 @@ def test_a_terminal_gets_a_table_with_the_same_facts(terminal, run, files) -> No
     assert b"[red]\\x07.cow" in shown
     plain = re.sub(rb"\x1b\[[0-9;]*m", b"", shown).decode().split()
     assert plain == run("info", strange.name).stdout.split()
+
+
+def test_what_if_tells_sizes_at_other_chunk_sizes(run, files) -> None:
+    assert json.loads(run("info", files.store, "--json").stdout)["what_if"] is None
+    told = json.loads(run("info", files.store, "--what-if", "--json").stdout)["what_if"]
+    assert [each["chunk_size_bytes"] for each in told] == [512 << shift for shift in range(12)]
+    assert told[3] == {"chunk_size_bytes": 4096, "exceptions": 272, "size_bytes": 275 * 4096}
+    assert told[0]["exceptions"] == 8 * 272
+    lines = [line for line in run("info", files.store, "--what-if").stdout.splitlines() if line.startswith("at ")]
+    assert lines[0] == "at 4 KiB    1.1 MiB for 272 chunks"
+    assert len(lines) == 9, "those of less than 4 KiB are for programs"
+
+
+def test_of_an_invalid_store_nobody_knows_what_if(run, files) -> None:
+    data = bytearray(files.store.read_bytes())
+    data[4] = 0
+    files.store.write_bytes(data)
+    assert json.loads(run("info", files.store, "--what-if", "--json").stdout)["what_if"] is None

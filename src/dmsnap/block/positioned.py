@@ -17,6 +17,7 @@ FALLOC_FL_PUNCH_HOLE = 0x02
 # linux/fs.h
 SYNC_FILE_RANGE_WRITE = 0x02
 
+_WORTH_STARTING_BYTES = 64 << 10
 _ADVISED_BYTES = 128 << 10
 """Linux reads no more than the device's readahead for one call, which is 128 KiB unless it was set (mm/readahead.c)."""
 
@@ -141,10 +142,13 @@ def start_reading(fd: int, offset: int, length: int) -> None:
 def start_writeback(fd: int, offset: int, length: int) -> None:
     """Asks the system to begin writing a range to the medium, and does not wait: a hint that makes a later sync short.
 
-    It is no sync: see sync_file_range(2). Nothing happens where the system lacks it.
+    It is no sync: see sync_file_range(2). Nothing happens where the system lacks it, nor for a small range, as asking
+    takes as long as writing it.
     """
     import ctypes
 
+    if length < _WORTH_STARTING_BYTES:
+        return
     call = _from_c_library("sync_file_range")
     if call is not None:
         call(fd, ctypes.c_int64(offset), ctypes.c_int64(length), SYNC_FILE_RANGE_WRITE)

@@ -29,9 +29,15 @@ VERBS = {
     "serve": Verb("dmsnap.cli.verbs.serve", "Serve snapshots and their origin to NBD clients"),
     "mount": Verb("dmsnap.cli.verbs.mount", "Show a snapshot as a file, for any program, by FUSE"),
     "merge": Verb("dmsnap.cli.verbs.merge", "Write a snapshot back into its origin"),
+    "check": Verb("dmsnap.cli.verbs.check", "Find what is wrong with a store, and say what to do"),
+    "repair": Verb("dmsnap.cli.verbs.repair", "Save what can be saved of a damaged or invalid store"),
     "lvm": Verb("dmsnap.cli.verbs.lvm", "List the LVM2 volumes in images; size their snapshots"),
+    "compact": Verb("dmsnap.cli.verbs.compact", "Write the smallest store with the same content"),
+    "diff": Verb("dmsnap.cli.verbs.diff", "List what differs between two snapshots of one origin"),
     "simulate": Verb("dmsnap.cli.verbs.simulate", "Show load time by prefetch depth, on simulated drives"),
     "tune": Verb("dmsnap.cli.verbs.tune", "Measure prefetch depth against load time, or predict that"),
+    "dump": Verb("dmsnap.cli.verbs.dump", "Write down what a store holds, as XML, JSON or packed"),
+    "restore": Verb("dmsnap.cli.verbs.restore", "Make a store of a dump, byte for byte as it was"),
     "create": Verb("dmsnap.cli.verbs.create", "Make a new, empty store"),
 }
 """In the order in which a newcomer meets them."""

@@ -16,6 +16,7 @@ from dmsnap.library.tracing.trace import Trace
 from dmsnap.library.volumes.activation import volume_activation
 from dmsnap.library.volumes.opened import OpenVolumes
 from dmsnap.library.volumes.sources import described_sources
+from dmsnap.maintenance.rechunking import WhatIf, at_chunk_sizes
 from dmsnap.store import Finding
 from dmsnap.target.status import status_words, store_status
 from dmsnap.target.table import Activation, activation
@@ -48,6 +49,7 @@ class StoreInfo:
         changed_bytes: Bytes of the origin that differ (`exceptions` in bytes, not clipped to the origin's end).
         physical_bytes: What a COW file really takes on its disk; None for anything but a file.
         findings: What is odd in the store; empty for a sound one.
+        what_if: What it would be with chunks of other sizes, ascending, if that was asked for and the store is valid.
     """
 
     name: str
@@ -66,22 +68,33 @@ class StoreInfo:
     changed_bytes: int
     physical_bytes: int | None
     findings: tuple[Finding, ...]
+    what_if: tuple[WhatIf, ...] | None = None
 
     def to_json(self) -> dict[str, object]:
         """Returns the fields under the same names, as JSON types; names and meanings are stable."""
-        return asdict(self) | {"findings": [asdict(finding) for finding in self.findings]}
+        sizes = None if self.what_if is None else [each._asdict() for each in self.what_if]
+        return asdict(self) | {"findings": [asdict(finding) for finding in self.findings], "what_if": sizes}
 
 
 def info(
-    cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto", trace: Trace | None = None
+    cow: Source,
+    *,
+    origin: Source | None = None,
+    what_if: bool = False,
+    prefetch: str | int = "auto",
+    trace: Trace | None = None,
 ) -> StoreInfo:
-    """Describes a store. With an origin, records outside it become findings. Raises as `open_snapshot`."""
+    """Describes a store. With an origin, records outside it become findings. Raises as `open_snapshot`.
+
+    With ``what_if`` also how large it would be with chunks of other sizes, which its table tells without any data.
+    """
     with ExitStack() as stack:
         cow, origin = described_sources(cow, origin, OpenVolumes(stack))
         if origin is None:
-            store = open_store_of(cow, stack, prefetch=prefetch, trace=trace)
+            below, store = None, open_store_of(cow, stack, prefetch=prefetch, trace=trace)
         else:
-            _, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, trace=trace)
+            below, store = open_origin_and_store(cow, origin, stack, prefetch=prefetch, trace=trace)
+        sizes = at_chunk_sizes(store, None if below is None else below.size_bytes) if what_if and store.valid else None
         words = store_status(store)
         return StoreInfo(
             name=store.device.name,
@@ -100,6 +113,7 @@ def info(
             changed_bytes=len(store.table) * store.chunk_size_bytes,
             physical_bytes=_physical_bytes(store.device),
             findings=store.findings,
+            what_if=sizes,
         )
 
 

@@ -18,7 +18,7 @@ from dmsnap.library.volumes.sources import snapshot_sources, store_source
 from dmsnap.store import NotAStore, Store, open_store
 from dmsnap.transfer.media import files_below, overlapping, same_medium
 
-__all__ = ["SameDevice", "open_origin_and_store", "open_store_of", "refuse_same"]
+__all__ = ["SameDevice", "open_origin_and_store", "open_source", "open_store_of", "refuse_same"]
 
 
 class SameDevice(DmsnapError, ValueError):
@@ -47,7 +47,7 @@ def open_store_of(
     Raises:
         DmsnapError: The path cannot be opened (so), or there is no store that can be read.
     """
-    device = _open(cow, stack, writable=writable)
+    device = open_source(cow, stack, writable=writable)
     load = None if trace is None else trace.new_load()
     if origin is None:
         return open_store(device, prefetch=prefetch, trace=load)
@@ -81,7 +81,7 @@ def open_origin_and_store(
     """
     volumes = OpenVolumes(stack)
     cow, origin, _ = snapshot_sources(cow, origin, volumes, write_cow=write_cow, write_origin=write_origin)
-    below = _open(origin, stack, writable=write_origin)
+    below = open_source(origin, stack, writable=write_origin)
     refuse_same(
         cow,
         below,
@@ -117,7 +117,12 @@ def refuse_same(source: Source, device: BlockDevice, what: str, hint: str, *, pa
         raise SameDevice(f"{name}: {what}", hint=hint, device=name)
 
 
-def _open(source: Source, stack: ExitStack, *, writable: bool) -> BlockDevice:
+def open_source(source: Source, stack: ExitStack, *, writable: bool = False) -> BlockDevice:
+    """Opens a device, and of a logical volume its own storage; what is opened is closed by ``stack``.
+
+    Raises:
+        DmsnapError: It cannot be opened (so).
+    """
     source = store_source(source, OpenVolumes(stack), writable=writable)
     if not isinstance(source, BlockDevice):
         address = source if isinstance(source, str) else Path(source)

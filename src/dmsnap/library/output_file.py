@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from dmsnap.block.contract import BlockDevice
 from dmsnap.block.medium import printable
 from dmsnap.errors import DmsnapError
 from dmsnap.library.source import Source, path_of
+from dmsnap.library.volumes.address import paths_named
 from dmsnap.store.format import MAGIC
 from dmsnap.transfer.media import overlapping
 from dmsnap.transfer.raw import OutputIsInput, OutputIsStore
@@ -41,8 +42,8 @@ def check_output_file(path: str, beside: Iterable[Source] = (), *, what: str = "
         CannotWrite: The folder is missing or cannot be written to, or no file can have this name.
     """
     shown = printable(path)
-    for source in beside:
-        if _is_one(path, path_of(source) if isinstance(source, BlockDevice) else os.fspath(source)):
+    for each in (each for source in beside for each in _paths(source)):
+        if _is_one(path, each):
             raise OutputIsInput(
                 f"{shown}: {what} would overwrite what the same command reads or writes",
                 hint="name another file",
@@ -108,6 +109,13 @@ def _as_cannot_write(path: str) -> Iterator[None]:
         if "\0" not in path:
             raise
         raise CannotWrite.because(printable(path), OSError(str(error))) from error
+
+
+def _paths(source: Source) -> Sequence[str | None]:
+    """The files that a source is read from; of a logical volume, all images that are named."""
+    if isinstance(source, BlockDevice):
+        return (path_of(source),)
+    return paths_named(source) if isinstance(source, str) else (os.fspath(source),)
 
 
 def _is_one(path: str, other: str | None) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 import dmsnap
 from dmsnap.cli.options import json_option, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import for_eyes, print_json, result_stream
@@ -14,26 +16,33 @@ if TYPE_CHECKING:
     from dmsnap.library.description import StoreInfo
 
 
+_LEAST_OF_LVM_BYTES = 4096
+
+
 @verb("info")
 @snap_argument
 @origin_option(required=False)
+@click.option("--what-if", is_flag=True, help="Also: how large it would be with chunks of other sizes.")
 @prefetch_option
 @trace_option
 @json_option
-def command(snap: str, origin: str | None, prefetch: str, trace: str | None, as_json: bool) -> None:
+def command(snap: str, origin: str | None, what_if: bool, prefetch: str, trace: str | None, as_json: bool) -> None:
     """Explain the store SNAP: its header, geometry, usage, areas and runs, and what is wrong with it.
 
     With --origin, records for chunks that the origin does not have are found too. A store with findings is still
     readable apart from them; the exit status is 0.
+
+    --what-if tells what 'dmsnap compact --chunk-size' would make of it, at the least chunk size that LVM takes and up.
     """
     with traced(trace, snap, origin) as recorder:
-        description = dmsnap.info(snap, origin=origin, prefetch=prefetch, trace=recorder)
+        description = dmsnap.info(snap, origin=origin, what_if=what_if, prefetch=prefetch, trace=recorder)
         if as_json:
             print_json(description.to_json())
         elif for_eyes():
             print_table(description)
         else:
             lines = [*facts(description), *(("finding", line) for line in findings(description))]
+            lines += what_ifs(description)
             result_stream().write("".join(f"{name:<10}  {value}\n" for name, value in lines))
 
 
@@ -68,6 +77,18 @@ def findings(store: StoreInfo) -> list[str]:
     return [printable(finding.message) for finding in store.findings]
 
 
+def what_ifs(store: StoreInfo) -> list[tuple[str, str]]:
+    """How large a store would be with chunks of other sizes, as (name, value), if that was asked for."""
+    return [
+        (
+            f"at {readable_size(each.chunk_size_bytes)}",
+            f"{readable_size(each.size_bytes)} for {_count(each.exceptions, 'chunk')}",
+        )
+        for each in store.what_if or ()
+        if each.chunk_size_bytes >= min(_LEAST_OF_LVM_BYTES, store.chunk_size_bytes)
+    ]
+
+
 def print_table(store: StoreInfo) -> None:
     """Prints a store's facts as a table for a terminal."""
     from rich.console import Console
@@ -82,6 +103,8 @@ def print_table(store: StoreInfo) -> None:
         table.add_row(name, Text(value, style="bold red" if bad else ""))
     for line in findings(store):
         table.add_row("", Text(line, style="yellow"))
+    for name, value in what_ifs(store):
+        table.add_row(name, value)
     Console(highlight=False).print(table)
 
 
