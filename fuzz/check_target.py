@@ -9,7 +9,7 @@ import engine
 
 with engine.instrumented(include=["dmsnap"]):
     from dmsnap.block.memory import MemoryDevice
-    from dmsnap.maintenance.checking import Report, check_store
+    from dmsnap.maintenance.checking import CheckReport, check_store
     from dmsnap.maintenance.finding import Kind
     from dmsnap.store import NotAStore
 from dmsnap.testing.store_model import StoreModel, model_store
@@ -44,7 +44,7 @@ def test_one(data: bytes) -> None:
         compare(report, model, struct.unpack_from("<I", data, 4)[0])
 
 
-def compare(report: Report, model: StoreModel, valid: int) -> None:
+def compare(report: CheckReport, model: StoreModel, valid: int) -> None:
     """The counts, against the model; which does not look at the records of an invalid store."""
     assert report.valid == (valid != 0)
     assert (Kind.INVALID_FULL in kinds_of(report) or Kind.INVALID_ERROR in kinds_of(report)) == (not valid)
@@ -61,7 +61,7 @@ def compare(report: Report, model: StoreModel, valid: int) -> None:
     assert counts[Kind.DUPLICATE_ORIGIN] >= model.findings.get("duplicate", 0) - counts[Kind.OUTSIDE_ORIGIN]
 
 
-def kinds_of(report: Report) -> set[Kind]:
+def kinds_of(report: CheckReport) -> set[Kind]:
     """The kinds that were found."""
     return {finding.kind for finding in report.findings}
 
