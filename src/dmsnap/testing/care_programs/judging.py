@@ -7,7 +7,7 @@ The judges are slow and plain, and nothing of dmsnap's own: `dmsnap.testing.stor
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from dmsnap.block.contract import SECTOR_BYTES
@@ -69,15 +69,15 @@ def cared(made: MadeStore, seed: int) -> Cared:
     if meaning.refusal:  # it overflowed where an area has to follow, and cannot be read to its end
         return Cared(results, problems)
     content = read_plainly(sound, made.origin)
-    for way, cow in _dumped_and_restored(made):
-        problems += [f"{way}: {wrong}" for wrong in _unlike(made.cow, cow, meaning, data="data" in way)]
-        if made.valid and way == "xml data":
+    for form, cow in _dumped_and_restored(made):
+        problems += [f"{form}: {wrong}" for wrong in _unlike(made.cow, cow, meaning, data="data" in form)]
+        if made.valid and form == "xml data":
             results.append(Result("restored", made.origin, cow, content))
     repaired = _repaired(made)
     problems += [f"repaired: {wrong}" for wrong in _unlike(sound, repaired, meaning, data=True)]
     results.append(Result("repaired", made.origin, repaired, content))
-    for name, origin, way in _ways(made, seed):
-        results.append(Result(name, made.origin, compact_bytes(sound, origin, way), content))
+    for name, below, way in _ways(made, seed):
+        results.append(Result(name, made.origin, compact_bytes(sound, below, way), content))
     for result in results:
         problems += [f"{result.name}: {wrong}" for wrong in _unsound(result)]
     named = [result._replace(name=f"{made.name} {result.name}") for result in results]
@@ -111,12 +111,12 @@ def _check(made: MadeStore, meaning: StoreModel) -> Iterator[str]:
         if made.valid:
             right = [_room(made.cow, meaning, origin)]
         else:
-            right = [{Kind.INVALID_FULL}] + [{Kind.INVALID_ERROR}] * made.failed
+            right = [{Kind.INVALID_FULL}] + [{Kind.INVALID_ERROR}] * made.roomy
             if meaning.refusal:
                 right = [{Kind.INVALID_FULL, Kind.CHAIN_PAST_THE_END}]
         if found not in right:
-            words, wanted = sorted(found), " or ".join(map(str, map(sorted, right)))
-            yield f"check {'with' if origin else 'without'} the origin finds {words} instead of {wanted}"
+            wanted = " or ".join(map(_words, right))
+            yield f"check {'with' if origin else 'without'} the origin finds {_words(found)}, not {wanted}"
         if not meaning.refusal and report.exceptions != len(meaning.copies):
             yield f"check counts {report.exceptions} exceptions of {len(meaning.copies)}"
 
@@ -146,7 +146,7 @@ def _unsound(result: Result) -> Iterator[str]:
     report = check_store(_device(result.cow), origin=_device(result.origin))
     found = {finding.kind for finding in report.findings}
     if found != _room(result.cow, meaning, result.origin):
-        yield f"check finds {sorted(found)}"
+        yield f"check finds {_words(found)}"
 
 
 # -- dumping, restoring, repairing ------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def _dumped_and_restored(made: MadeStore) -> Iterator[tuple[str, bytes]]:
         for data in (False, True) if dump.text else (False,):
             out = io.BytesIO()
             dump.write(read_events(_device(made.cow), data=data), out)
-            events = read_dump(io.BufferedReader(io.BytesIO(out.getvalue())))  # type: ignore[arg-type]
+            events = read_dump(io.BufferedReader(io.BytesIO(out.getvalue())))
             yield form + " data" * data, _written(events)
 
 
@@ -194,6 +194,10 @@ def _unlike(before: bytes, after: bytes, meaning: StoreModel, *, data: bool) -> 
         if after[place * chunk : (place + 1) * chunk] != before[place * chunk : (place + 1) * chunk]:
             yield f"chunk {place} of {chunk} bytes differs"
             return
+
+
+def _words(kinds: Iterable[Kind]) -> str:
+    return ", ".join(sorted(kinds)) or "nothing"
 
 
 def _device(content: bytes) -> MemoryDevice:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from dmsnap.block.contract import SECTOR_BYTES
@@ -28,13 +28,13 @@ class MadeStore(NamedTuple):
         name: Unique for its seed.
         origin: The origin, at the end of the program.
         cow: The COW device, likewise.
-        failed: Whether disks failed on the way.
+        roomy: Whether it may be invalid and yet not full: disks failed on the way, or its own became longer.
     """
 
     name: str
     origin: bytes
     cow: bytes
-    failed: bool
+    roomy: bool
 
     @property
     def valid(self) -> bool:
@@ -47,27 +47,41 @@ class MadeStore(NamedTuple):
         return int.from_bytes(self.cow[12:16], "little") * SECTOR_BYTES
 
 
+class _Disks(NamedTuple):
+    """What a program leaves.
+
+    Attributes:
+        origin: Content of the origin.
+        cows: Of the COW devices.
+        roomy: Those of them of which `MadeStore.roomy` is true.
+    """
+
+    origin: bytes
+    cows: dict[str, bytes]
+    roomy: Collection[str]
+
+
 def made_stores(seed: int) -> Iterator[MadeStore]:
     """Yields the persistent stores that the program of a seed makes: none, or up to three of one origin."""
-    (origin_name, origin), *cows = (_life if seed % _LIVES == 0 else _short_life)(seed).items()
-    failed = origin_name.endswith(" failed")
-    for name, cow in cows:
+    disks = _life(seed) if seed % _LIVES == 0 else _short_life(seed)
+    for name, cow in disks.cows.items():
         if cow[:4] == _MAGIC:
-            yield MadeStore(f"{seed}/{name}", origin, cow, failed)
+            yield MadeStore(f"{seed}/{name}", disks.origin, cow, name in disks.roomy)
 
 
-def _life(seed: int) -> dict[str, bytes]:
-    """Returns the disks of a program that has everything; the origin comes first."""
+def _life(seed: int) -> _Disks:
+    """Runs a program that has everything."""
     program = generate(seed)
     sync: SyncMode = "commit" if program.timely or seed % (2 * _LIVES) else "flush"
     content = run_in_ours(program, sync).content
-    failed = any(isinstance(step, Create | Load) and "error" in step.table.split() for step in program.steps)
     origin, *cows = (base.name for base in program.bases)
-    return {origin + " failed" * failed: content[origin]} | {name: content[name] for name in cows}
+    failed = any(isinstance(step, Create | Load) and "error" in step.table.split() for step in program.steps)
+    longer = {base.name for base in program.bases if len(content[base.name]) > base.sectors * SECTOR_BYTES}
+    return _Disks(content[origin], {name: content[name] for name in cows}, cows if failed else longer)
 
 
-def _short_life(seed: int) -> dict[str, bytes]:
-    """Returns the disks of a program that is about one thing, as it left them: not all may be committed."""
+def _short_life(seed: int) -> _Disks:
+    """Runs a program that is about one thing, and stops anywhere: not all may be committed."""
     kinds = list(KINDS)
     sync: SyncMode = "commit" if seed // len(kinds) % 2 else "flush"
     program = random_program(kinds[seed % len(kinds)], sync, seed)
@@ -76,11 +90,14 @@ def _short_life(seed: int) -> dict[str, bytes]:
     return _at_the_end(done.timeline)
 
 
-def _at_the_end(timeline: Timeline) -> dict[str, bytes]:
+def _at_the_end(timeline: Timeline) -> _Disks:
     disks = [bytearray(content) for content in timeline.initial]
+    longer = set()
     for event in timeline.events:
         if isinstance(event, Change):
             disks[event.disk][event.offset : event.offset + len(event.data)] = event.data
         elif isinstance(event, Grown):
             disks[event.disk] += event.content
-    return {name: bytes(disk) for name, disk in zip(timeline.names, disks, strict=True)}
+            longer.add(timeline.names[event.disk])
+    origin, *cows = map(bytes, disks)
+    return _Disks(origin, dict(zip(timeline.names[1:], cows, strict=True)), longer)
