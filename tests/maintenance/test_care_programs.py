@@ -20,6 +20,11 @@ def test_checked_dumped_restored_repaired_and_compacted(first: int) -> None:
         assert judged(seed).problems == [], f"seed {seed}"
 
 
+@pytest.mark.parametrize("seed", [272, 5917, 7107], ids=["made larger since", "zeros left", "all zeros"])
+def test_a_store_that_overflowed_may_look_as_if_it_had_not(seed: int) -> None:
+    assert judged(seed).problems == []
+
+
 def test_many_stores_are_made_of_all_kinds() -> None:
     made = [store for seed in range(1, 60, 2) for store in made_stores(seed)]
     assert len(made) > 40
