@@ -7,9 +7,10 @@ PY := $(VENV)/bin/python
 WORKERS ?= 2
 FUZZ_SECONDS ?= 60
 PROGRAMS ?= 200
+CARE ?= 10000
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: help demo test lint bench programs crash lvm fuzz clean
+.PHONY: help demo test lint bench programs crash care lvm fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -35,6 +36,9 @@ programs: $(VENV)/ready-dev  ## set up, then run random programs in a real kerne
 
 crash: $(VENV)/ready-dev  ## set up, then judge 100,000 images of crashes, some in a real kernel too (ARGS=NAME replays)
 	$(PY) -m dmsnap.testing.crash --workers $(WORKERS) $(ARGS)
+
+care: $(VENV)/ready-dev  ## set up, then judge all care of the stores of random programs, some in a real kernel too (CARE=…)
+	$(PY) -m dmsnap.testing.care_programs --count $(CARE) --workers $(WORKERS) --kernel 120 $(ARGS)
 
 lvm: $(VENV)/ready-dev  ## set up, then have real LVM make every case in a real kernel, and compare (ARGS=NAME for one)
 	$(PY) -m dmsnap.testing.lvm_anew $(ARGS)

@@ -31,7 +31,7 @@ class Kind(enum.StrEnum):
     INVALID_FULL = "invalid-full"
     """Marked invalid, and there is no room left: it overflowed."""
     INVALID_ERROR = "invalid-error"
-    """Marked invalid, though there is room: an input or output error, or memory ran out."""
+    """Marked invalid, though there is room: a device failed, memory ran out, or it was made larger since."""
     TRUNCATED = "truncated"
     """The device ends within the chunks that are in use: copies are missing."""
     CHAIN_PAST_THE_END = "chain-past-the-end"

@@ -59,7 +59,7 @@ def invalid(facts: RecordFacts, geometry: Geometry, *, reached_the_end: bool) ->
     if reached_the_end and left > near:
         marked += ", which were written to before there were records of them"
     if left > near and not reached_the_end:
-        cause = "not full, so it was probably an error of a device, or memory ran out"
+        cause = "not full, so it was probably an error of a device, or memory ran out, unless it was made larger since"
         advice = "look for errors in the kernel's log; 'dmsnap repair --accept invalid-error' brings back what there is"
         return Finding(Kind.INVALID_ERROR, Severity.DAMAGE, f"{marked}: {cause}", advice, offset_bytes=4)
     cause = "the next metadata area lies past the end" if _no_next_area(geometry) else "it probably overflowed"
