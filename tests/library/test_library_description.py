@@ -40,6 +40,7 @@ def test_info_has_the_numbers_of_the_store(files: SnapshotFiles) -> None:
         "status": "56/512 16",
         "changed_bytes": 5 * CHUNK,
         "findings": [],
+        "what_if": None,
     }
     assert json.loads(json.dumps(told)) == told
 
