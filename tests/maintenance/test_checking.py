@@ -198,6 +198,28 @@ def test_stores_of_old_kernels_are_told_as_what_they_are(seed: int, part: int, m
     assert (report.used_chunks, report.leaked_chunks) == (300 - len(leaked), len(leaked))
 
 
+@pytest.mark.parametrize(
+    ("first_written", "last_written", "kind"),
+    [
+        (None, None, "invalid-error"),
+        (71, 74, "invalid-error"),  # copies that were under way
+        (71, 99, "invalid-full"),  # behind them, copies of zeros: a journal before its first use
+        (71, 115, "invalid-full"),
+    ],
+)
+def test_an_overflow_is_known_by_the_copies_near_the_end(
+    first_written: int | None, last_written: int | None, kind: str
+) -> None:
+    store = bytearray(NAMED_DAMAGES["invalid-error"].content())
+    if first_written is not None and last_written is not None:
+        for index in range(first_written - 1, last_written):
+            chunk = 2 + index + index // 32
+            store[chunk * 512 : chunk * 512 + 512] = b"x" * 512
+    (found,) = check_store(MemoryDevice(bytes(store)), origin=MemoryDevice(ORIGIN_BYTES)).findings
+    assert found.kind.value == kind
+    assert ("copies of zeros" in found.message) == (kind == "invalid-error"), "one that no store shows"
+
+
 def test_several_damages_at_once_are_all_told_the_worst_first() -> None:
     records = in_allocation_order(range(0, 180, 2), 1)
     records[3, 1], records[20, 0], records[50, 1] = 2**60, 2, 1

@@ -15,7 +15,13 @@ from dmsnap.maintenance.judging_header import chunk_size_doubt, judge_header
 from dmsnap.maintenance.judging_records import Geometry, Place, RecordFacts, first_garbage, judge_records
 from dmsnap.maintenance.reading import read_events
 from dmsnap.maintenance.record_findings import early_end, end_lost, record_findings
-from dmsnap.maintenance.room_findings import invalid, leaked, may_have_been_under_way, room_findings
+from dmsnap.maintenance.room_findings import (
+    chunks_near_the_end,
+    invalid,
+    leaked,
+    may_have_been_under_way,
+    room_findings,
+)
 from dmsnap.maintenance.surveying import Numbers, Survey, Surveyor, data_index
 from dmsnap.store.format import FIRST_DATA_CHUNK, MAGIC, RECORD_BYTES, SECTOR_BYTES, VERSION, Header, area_chunk
 from dmsnap.store.loading import TruncatedStore
@@ -23,7 +29,6 @@ from dmsnap.store.loading import TruncatedStore
 __all__ = ["Areas", "CheckReport", "Examined", "check_store", "examine", "fitting_behind"]
 
 _LOOKED_AT_BYTES = 1 << 16
-_LOOKED_AT_CHUNKS = 8
 _BEHIND_BYTES = 1 << 20
 """How much of an area behind its end marker is looked at."""
 
@@ -218,15 +223,19 @@ def _surveyed(
 
 
 def _reached_the_end(device: BlockDevice, facts: RecordFacts, geometry: Geometry) -> bool:
-    """Whether the last chunks of an invalid store, which no record points at, hold data: it was full, if so."""
+    """Whether chunks near the end of an invalid store, which no record points at, hold data: it was full, if so.
+
+    The last ones alone say little: a file system's journal and its tables of inodes are zeros before their first use.
+    """
     left = geometry.capacity - facts.highest - 1
     if left <= 0 or not may_have_been_under_way(left, geometry):
         return False
-    length = min(geometry.chunk_bytes, _LOOKED_AT_BYTES)
-    for index in range(max(geometry.capacity - _LOOKED_AT_CHUNKS, facts.highest + 1), geometry.capacity):
+    nothing = bytes(min(geometry.chunk_bytes, _LOOKED_AT_BYTES))
+    first = max(geometry.capacity - chunks_near_the_end(geometry), facts.highest + 1)
+    for index in reversed(range(first, geometry.capacity)):
         chunk = index + index // geometry.per_area + FIRST_DATA_CHUNK
         try:
-            if any(device.read_at(chunk * geometry.chunk_bytes, length)):
+            if bytes(device.read_at(chunk * geometry.chunk_bytes, len(nothing))) != nothing:
                 return True
         except IOFailed:
             continue

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dmsnap.maintenance.finding import Finding, Kind, Severity
 from dmsnap.maintenance.judging_records import Geometry, RecordFacts
 
-__all__ = ["invalid", "leaked", "may_have_been_under_way", "room_findings"]
+__all__ = ["chunks_near_the_end", "invalid", "leaked", "may_have_been_under_way", "room_findings"]
 
 _IN_FLIGHT = 2048
 """Chunks that a kernel has under way at once: their records are not written if the snapshot becomes invalid then."""
@@ -37,6 +37,11 @@ def room_findings(facts: RecordFacts, geometry: Geometry, distinct_origins: int)
         yield Finding(Kind.NEXT_AREA, Severity.WARNING, message, advice)
 
 
+def chunks_near_the_end(geometry: Geometry) -> int:
+    """How few chunks have to be left of an invalid store for it to be called full."""
+    return max(2, min(_IN_FLIGHT, geometry.capacity // _SMALL_STORE))
+
+
 def may_have_been_under_way(left: int, geometry: Geometry) -> bool:
     """Tells whether so many chunks at the end of an invalid store may have been copied without a record.
 
@@ -51,17 +56,20 @@ def invalid(facts: RecordFacts, geometry: Geometry, *, reached_the_end: bool) ->
     Args:
         facts: Of its records.
         geometry: Of the store.
-        reached_the_end: Whether the chunks that are left have been written to nevertheless.
+        reached_the_end: Whether chunks near the end have been written to, though there are no records of them.
     """
     left = max(0, geometry.capacity - facts.highest - 1)
-    near = max(2, min(_IN_FLIGHT, geometry.capacity // _SMALL_STORE))
     marked = f"marked invalid, so that kernels give nothing of it; {left} of {geometry.capacity} chunks were left"
-    if reached_the_end and left > near:
+    if left > chunks_near_the_end(geometry):
+        if not reached_the_end:
+            cause = "not full: probably an error of a device, or memory ran out, unless it was made larger since"
+            if may_have_been_under_way(left, geometry):
+                cause += ", or it overflowed by copies of zeros, which leave no trace before there are records of them"
+            advice = (
+                "look for errors in the kernel's log; 'dmsnap repair --accept invalid-error' brings back what there is"
+            )
+            return Finding(Kind.INVALID_ERROR, Severity.DAMAGE, f"{marked}: {cause}", advice, offset_bytes=4)
         marked += ", which were written to before there were records of them"
-    if left > near and not reached_the_end:
-        cause = "not full, so it was probably an error of a device, or memory ran out, unless it was made larger since"
-        advice = "look for errors in the kernel's log; 'dmsnap repair --accept invalid-error' brings back what there is"
-        return Finding(Kind.INVALID_ERROR, Severity.DAMAGE, f"{marked}: {cause}", advice, offset_bytes=4)
     cause = "the next metadata area lies past the end" if _no_next_area(geometry) else "it probably overflowed"
     advice = "'dmsnap repair --accept invalid-full' brings it back as it was then; later changes of the origin show"
     return Finding(Kind.INVALID_FULL, Severity.DAMAGE, f"{marked}: {cause}", advice, offset_bytes=4)
