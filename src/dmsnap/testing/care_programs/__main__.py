@@ -11,12 +11,12 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from itertools import islice
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from dmsnap.testing.care_programs.judging import Result, cared
 from dmsnap.testing.care_programs.kernel_results import differences
@@ -24,7 +24,8 @@ from dmsnap.testing.care_programs.made_stores import made_stores
 from dmsnap.testing.kernelvm import KernelVMUnavailable
 
 _TOLD_EVERY = 500
-_A_BOOT = 120
+_AT_ONCE = 50
+_A_BOOT = 400
 _say = partial(print, flush=True)
 
 
@@ -35,27 +36,28 @@ class Judged(NamedTuple):
         seed: Its seed.
         stores: How many it made; and how many of these are invalid.
         invalid: See there.
-        results: How many stores were made of them.
+        results: What was made of them.
         problems: What is wrong.
     """
 
     seed: int
     stores: int
     invalid: int
-    results: int
+    results: list[Result]
     problems: list[str]
 
 
 def judged(seed: int) -> Judged:
     """Judges the program of a seed; whatever is raised is a problem too."""
-    stores = invalid = results = 0
+    stores = invalid = 0
+    results: list[Result] = []
     problems: list[str] = []
     try:
         for made in made_stores(seed):
             stores += 1
             invalid += not made.valid
             found = cared(made, seed)
-            results += len(found.results)
+            results += found.results
             problems += found.problems
     except Exception:  # noqa: BLE001 - told with its seed
         problems.append(traceback.format_exc())
@@ -71,50 +73,104 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kernel", default="0", metavar="M", help="how many of the results Linux loads, or 'all'")
     options = parser.parse_args(arguments)
     seeds = range(options.seed, options.seed + options.count)
-    failed = _judge_all(seeds, options.workers)
-    if options.kernel != "0":
-        failed += _ask_linux(seeds, None if options.kernel == "all" else int(options.kernel))
-    return 1 if failed else 0
+    linux = _Linux(sys.maxsize if options.kernel == "all" else int(options.kernel))
+    with linux:
+        failed = _judge_all(seeds, options.workers, linux)
+    return 1 if failed + linux.failed else 0
 
 
-def _judge_all(seeds: range, workers: int) -> int:
+def _judge_all(seeds: range, workers: int, linux: _Linux) -> int:
     """Judges programs and prints what came of them; returns how many were wrong."""
     began = time.monotonic()
-    stores = invalid = results = failed = 0
+    stores = invalid = results = failed = done = 0
     with ProcessPoolExecutor(workers) as pool:
-        for done, came in enumerate(pool.map(judged, seeds, chunksize=10), 1):
-            stores, invalid, results = stores + came.stores, invalid + came.invalid, results + came.results
-            if came.problems:
-                failed += 1
-                _say(*came.problems, sep="\n")
-                _say(f"again: python -m dmsnap.testing.care_programs --seed {came.seed}\n")
-            if done % _TOLD_EVERY == 0 or done == len(seeds):
-                _say(
-                    f"{done} programs, {stores} stores ({invalid} invalid), {results} made of these,"
-                    f" {time.monotonic() - began:.0f} s: {failed} wrong"
-                )
+        for first in range(0, len(seeds), _AT_ONCE):
+            for came in pool.map(judged, seeds[first : first + _AT_ONCE]):
+                done += 1
+                stores, invalid, results = stores + came.stores, invalid + came.invalid, results + len(came.results)
+                if came.problems:
+                    failed += 1
+                    _say(*came.problems, sep="\n")
+                    _say(f"again: python -m dmsnap.testing.care_programs --seed {came.seed}\n")
+                linux.load(came.results)
+                if done % _TOLD_EVERY == 0 or done == len(seeds):
+                    _say(
+                        f"{done} programs, {stores} stores ({invalid} invalid), {results} made of these,"
+                        f" {time.monotonic() - began:.0f} s: {failed} wrong"
+                    )
     return failed
 
 
-def _ask_linux(seeds: range, most: int | None) -> int:
-    """Has Linux load results, a batch a boot; returns how many it takes otherwise, or 1 if it must and cannot."""
-    began = time.monotonic()
-    results = islice((each for seed in seeds for each in _results(seed)), most)
-    loaded = failed = 0
-    while batch := list(islice(results, _A_BOOT)):
-        with TemporaryDirectory() as folder:
-            try:
-                found = differences(batch, Path(folder))
-            except KernelVMUnavailable as error:
-                _say(f"nothing was loaded by Linux: {error}")
-                return failed + int(os.environ.get("DMSNAP_REQUIRE_TOOLS") == "1")
-        loaded, failed = loaded + len(batch), failed + len(found)
-        _say(*found, f"{loaded} loaded by Linux, {time.monotonic() - began:.0f} s: {failed} wrong", sep="\n")
-    return failed
+class _Linux:
+    """Has Linux load results, a batch a boot, while others are still made; those that are alike once.
+
+    Args:
+        most: So many are loaded at most.
+
+    Attributes:
+        failed: How many it takes otherwise; or 1 more if it must and cannot.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.failed = 0
+        self._left = most
+        self._loaded = 0
+        self._alike = 0
+        self._seen: set[bytes] = set()
+        self._batch: list[Result] = []
+        self._machine = ThreadPoolExecutor(1)
+        self._running: Future[list[str]] | None = None
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._batch:
+            self._boot()
+        self._wait()
+        self._machine.shutdown()
+
+    def load(self, results: Sequence[Result]) -> None:
+        """Has it load those that it has not loaded yet, in time."""
+        for result in results:
+            key = sha256(len(result.origin).to_bytes(8) + result.origin + result.cow).digest()
+            if self._left > 0 and key not in self._seen:
+                self._seen.add(key)
+                self._left -= 1
+                self._batch.append(result)
+                if len(self._batch) == _A_BOOT:
+                    self._boot()
+            else:
+                self._alike += key in self._seen
+
+    def _boot(self) -> None:
+        self._wait()
+        self._running = self._machine.submit(_loaded_by_linux, self._batch)
+        self._loaded += len(self._batch)
+        self._batch = []
+
+    def _wait(self) -> None:
+        if self._running is None:
+            return
+        try:
+            found = self._running.result()
+        except KernelVMUnavailable as error:
+            _say(f"nothing was loaded by Linux: {error}")
+            self.failed += int(os.environ.get("DMSNAP_REQUIRE_TOOLS") == "1")
+            self._left = 0
+            return
+        finally:
+            self._running = None
+        self.failed += len(found)
+        took = time.monotonic() - self._began
+        alike = f" (and {self._alike} exactly alike)" if self._alike else ""
+        _say(*found, f"{self._loaded} loaded by Linux{alike}, {took:.0f} s: {self.failed} wrong", sep="\n")
 
 
-def _results(seed: int) -> list[Result]:
-    return [result for made in made_stores(seed) for result in cared(made, seed).results]
+def _loaded_by_linux(results: Sequence[Result]) -> list[str]:
+    with TemporaryDirectory() as folder:
+        return differences(results, Path(folder))
 
 
 if __name__ == "__main__":

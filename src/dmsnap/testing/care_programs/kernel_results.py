@@ -8,6 +8,8 @@ from pathlib import Path
 from dmsnap.block.contract import SECTOR_BYTES
 from dmsnap.testing.care_programs.judging import Result
 from dmsnap.testing.kernelvm.load_case import LoadCase, Loaded, run_load_cases
+from dmsnap.testing.kernelvm.many_loads import Read, run_many_loads
+from dmsnap.testing.kernelvm.scenario_run import ScenarioFailed
 from dmsnap.testing.store_model import model_store
 
 __all__ = ["differences"]
@@ -26,8 +28,13 @@ def differences(results: Sequence[Result], folder: Path, *, timeout_s: float = 6
     Raises:
         KernelVMUnavailable, KernelVMFailed, ScenarioFailed: There was no answer.
     """
-    loaded = run_load_cases([_case(result) for result in results], folder, timeout_s=timeout_s)
-    return [line for result in results for line in _difference(result, loaded[result.name])]
+    cases = [_case(result) for result in results]
+    try:
+        read = run_many_loads(cases, folder, timeout_s=timeout_s)
+    except ScenarioFailed:  # slower, and it says which of them
+        loaded = run_load_cases(cases, folder, timeout_s=timeout_s * 10)
+        return [line for result in results for line in _refused_or_unreadable(result, loaded[result.name])]
+    return [line for result, linux in zip(results, read, strict=True) for line in _difference(result, linux)]
 
 
 def _case(result: Result) -> LoadCase:
@@ -36,15 +43,24 @@ def _case(result: Result) -> LoadCase:
     return LoadCase(result.name, origin, result.cow, chunk_sectors=chunk_sectors)
 
 
-def _difference(result: Result, linux: Loaded) -> Iterator[str]:
+def _refused_or_unreadable(result: Result, linux: Loaded) -> Iterator[str]:
+    if linux.status is None:
+        yield f"{result.name}: Linux refuses it"
+    else:
+        yield from _difference(result, Read(linux.status, linux.content))
+        if linux.unreadable:
+            yield f"{result.name}: Linux reads {len(linux.unreadable)} pieces not at all"
+
+
+def _difference(result: Result, linux: Read) -> Iterator[str]:
     status = model_store(result.cow).status
     if linux.status != status:
         yield f"{result.name}: Linux says {linux.status} of it, not {status}"
         return
     held = linux.content[: len(result.content)]
-    wrong = sum(
-        held[at : at + SECTOR_BYTES] != result.content[at : at + SECTOR_BYTES]
-        for at in range(0, len(result.content), SECTOR_BYTES)
-    )
-    if wrong or linux.unreadable:
-        yield f"{result.name}: Linux reads {wrong} sectors otherwise, and {len(linux.unreadable)} pieces not at all"
+    if held != result.content:
+        wrong = sum(
+            held[at : at + SECTOR_BYTES] != result.content[at : at + SECTOR_BYTES]
+            for at in range(0, len(result.content), SECTOR_BYTES)
+        )
+        yield f"{result.name}: Linux reads {wrong} sectors otherwise"
