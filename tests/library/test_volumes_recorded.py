@@ -18,7 +18,7 @@ OF_A_KERNEL = ("data_percent",)
 """Fields that lvs leaves empty of a volume that is not active, and dmsnap reads from the store."""
 
 
-ODD = {"cached", "degraded", "merge-deferred", "merge-failed", "partial", "refused"}
+ODD = {"cached", "degraded", "merge-deferred", "merge-failed", "partial", "partial-users", "refused"}
 """Groups whose images cannot tell all that the kernel knew, or that are refused in part: `lvm_judging` knows why."""
 
 

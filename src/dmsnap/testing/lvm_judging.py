@@ -58,6 +58,10 @@ _KNOWN = {
         "table vgcached-slower: *smq 0'] is ours, *mq 0'] the kernel's",
         "lvs slow*: data_percent *", "lvs [[]fast_cpool]: data_percent *",
     ),
+    # Not active, which they cannot be without the disk: LVM says less, and the kernel nothing.
+    "partial-users": ("table *: * is ours, None the kernel's", *(
+        f"lvs {name}: data_percent is *, LVM says ''" for name in ("keptcow", "ofthelost", "pool", "thickofthin", "thin")
+    )),
 }  # fmt: skip
 """Differences that must be, or are known, by case: patterns of what the functions below return."""
 

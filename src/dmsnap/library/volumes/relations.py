@@ -91,7 +91,8 @@ def _add_roles(segment: Segment, found: Relations) -> None:
 def partial_volumes(group: VolumeGroup, missing: Container[str]) -> set[str]:
     """Returns the names of all volumes that lie, in part, on physical volumes that are missing.
 
-    As in LVM a snapshot and its origin are so together, since neither can be activated alone.
+    As in LVM an origin is so with any of its snapshots, without which it cannot be activated; a snapshot is not so with
+    its origin (LVM 2.03.16, recorded).
 
     Args:
         group: The group.
@@ -107,7 +108,6 @@ def partial_volumes(group: VolumeGroup, missing: Container[str]) -> set[str]:
                 partial.append(volume.name)
         snapshot = _snapshot_of(volume)
         if snapshot is not None:
-            users[snapshot.origin].append(snapshot.cow_store)
             users[snapshot.cow_store].append(snapshot.origin)
     seen = set(partial)
     while partial:

@@ -155,4 +155,30 @@ UNSETTLED_CASES: tuple[LVMCase, ...] = (
         record
         """,
     ),
+    LVMCase(
+        "partial-users", "vgusers", "a disk that is not there any more, and what is made of volumes on it",
+        (Disk(8), Disk(12), Disk(8, kept=False)),
+        """
+        lv vgcreate -s 256k vgusers $d0 $d1 $d2
+        lv lvcreate -y -Wn -n striped -i 2 -I 4k -l 4 vgusers $d0 $d2
+        lv lvcreate -y -Wn -n stripedtwice -i 2 -I 16k -l 2 vgusers $d0 $d1
+        lv lvextend -y -i 2 -I 16k -l 4 vgusers/stripedtwice $d1 $d2
+        lv lvcreate -y -Wn -n base -l 4 vgusers $d0
+        lv lvcreate -y -s -n lostcow -c 4k -l 2 vgusers/base $d2
+        lv lvcreate -y -s -n keptcow -c 4k -l 2 vgusers/base $d1
+        lv lvcreate -y -Wn -n lostbase -l 4 vgusers $d2
+        lv lvcreate -y -s -n ofthelost -c 4k -l 2 vgusers/lostbase $d1
+        lv lvcreate -y -Wn -n mirrored --type mirror --mirrorlog core -m 1 -R 64k -l 4 vgusers $d1 $d2
+        lv lvcreate -y -n tmeta -l 8 vgusers $d1
+        lv lvcreate -y -n pool -l 4 vgusers $d2
+        lv lvconvert -y --type thin-pool --poolmetadata vgusers/tmeta -c 64k vgusers/pool
+        lv lvcreate -y -Wn -n thin -V 1M --thinpool vgusers/pool
+        lv lvcreate -y -s -n thickofthin -c 4k -l 2 vgusers/thin $d1
+        for name in striped stripedtwice base lostbase mirrored; do put /dev/vgusers/$name 3 400; done
+        lv vgchange -an vgusers
+        hide $d2
+        for name in striped stripedtwice mirrored; do lv lvchange -ay --activationmode partial vgusers/$name; done
+        record
+        """,
+    ),
 )  # fmt: skip
