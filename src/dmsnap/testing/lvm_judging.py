@@ -60,7 +60,8 @@ _KNOWN = {
     ),
     # Not active, which they cannot be without the disk: LVM says less, and the kernel nothing.
     "partial-users": ("table *: * is ours, None the kernel's", *(
-        f"lvs {name}: data_percent is *, LVM says ''" for name in ("keptcow", "ofthelost", "pool", "thickofthin", "thin")
+        f"lvs {name}: data_percent is *, LVM says ''"
+        for name in ("keptcow", "ofthelost", "pool", "thickofthin", "thin")
     )),
 }  # fmt: skip
 """Differences that must be, or are known, by case: patterns of what the functions below return."""
