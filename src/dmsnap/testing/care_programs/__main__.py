@@ -25,7 +25,7 @@ from dmsnap.testing.kernelvm import KernelVMUnavailable
 
 _TOLD_EVERY = 500
 _AT_ONCE = 50
-_A_BOOT = 400
+_A_BOOT = 800
 _say = partial(print, flush=True)
 
 

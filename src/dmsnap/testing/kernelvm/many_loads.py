@@ -6,7 +6,7 @@ it is the commands that take the time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +18,9 @@ from dmsnap.testing.kernelvm.scenario_run import ScenarioFailed, Slices
 
 __all__ = ["Read", "run_many_loads"]
 
-_AT_ONCE = 192  # snapshots: each takes 2 MiB of the kernel for its copies
-_A_COMMAND = 48
+_A_COMMAND = 48  # devices: an argument has at most 128 KiB
+_MEMORY_MIB = 512
+_MEMORY_OF_EACH_MIB = 3  # most of it for copies, which are never made
 
 
 class Read(NamedTuple):
@@ -35,7 +36,7 @@ class Read(NamedTuple):
 
 
 def run_many_loads(cases: Sequence[LoadCase], folder: Path, *, timeout_s: float = 600) -> list[Read]:
-    """Boots the kernel once and has it load every case's store, many of them at the same time.
+    """Boots the kernel once and has it load every case's store, all of them at the same time.
 
     Args:
         cases: With origins in whole pieces of 4 KiB.
@@ -48,10 +49,13 @@ def run_many_loads(cases: Sequence[LoadCase], folder: Path, *, timeout_s: float 
     """
     disks = origins, cows, dump = tuple(Slices(folder / name) for name in ("origins", "cows", "dump"))
     dump.add(sum(len(case.origin) for case in cases) // SECTOR_BYTES)
-    script = ["set -e; exec 3>/dev/disk2; section status"]
-    for first in range(0, len(cases), _AT_ONCE):
-        script += _together(cases[first : first + _AT_ONCE], first, origins, cows)
-    result = KernelVM([disk.path for disk in disks], timeout_s=timeout_s).run("\n".join([*script, "sync\n"]))
+    machine = KernelVM(
+        [disk.path for disk in disks],
+        memory_mib=_MEMORY_MIB + len(cases) * _MEMORY_OF_EACH_MIB,
+        cpus=1,  # to wait for the other ones to notice is most of making and removing a device
+        timeout_s=timeout_s,
+    )
+    result = machine.run("\n".join(_script(cases, origins, cows)) + "\n")
     if result.status:
         raise ScenarioFailed(f"a store of {len(cases)} was not loaded, or not read: {result.stdout[-500:]}")
     said = dict(line.split(": ", 1) for line in result.sections["status"])
@@ -63,12 +67,12 @@ def run_many_loads(cases: Sequence[LoadCase], folder: Path, *, timeout_s: float 
     return reads
 
 
-def _together(cases: Sequence[LoadCase], first: int, origins: Slices, cows: Slices) -> Iterator[str]:
-    """Commands that load some stores, tell their status and read their snapshots."""
+def _script(cases: Sequence[LoadCase], origins: Slices, cows: Slices) -> Iterator[str]:
+    """Commands that load stores, tell their status and read their snapshots; nothing is removed: that takes longest."""
     below: dict[str, str] = {}
     snapshots: dict[str, str] = {}
     bases: dict[bytes, str] = {}
-    for number, case in enumerate(cases, first):
+    for number, case in enumerate(cases):
         sectors, cow_sectors = len(case.origin) // SECTOR_BYTES, case.cow_sectors or len(case.cow) // SECTOR_BYTES
         base = bases.setdefault(case.origin, f"o{number}")  # origins that are alike are one: nobody writes to them
         if base not in below:
@@ -77,25 +81,18 @@ def _together(cases: Sequence[LoadCase], first: int, origins: Slices, cows: Slic
         snapshots[f"s{number}"] = (
             f"0 {sectors} snapshot /dev/mapper/{base} /dev/mapper/c{number} {case.store} {case.chunk_sectors}"
         )
-    yield from _side_by_side(_create(part) for part in _parts(below))
-    for part in _parts(snapshots):  # Linux 6.1 fails some with ENOMEM where several are made at the same time
-        yield _create(part)
-    yield "dmsetup status --target snapshot"
-    yield " ".join(["cat", *(f"/dev/mapper/{name}" for name in snapshots), ">&3"])
-    for devices in (snapshots, below):
-        yield from _side_by_side(" ".join(["dmsetup remove", *part]) for part in _parts(devices))
+    yield "set -e"
+    for devices in (below, snapshots):
+        yield from map(_create, _parts(devices))
+    yield "section status; dmsetup status --target snapshot"
+    yield "section read; exec 3>/dev/disk2"
+    for part in _parts(snapshots):
+        yield " ".join(["cat", *(f"/dev/mapper/{name}" for name in part), ">&3"])
+    yield "sync"
 
 
 def _create(tables: Mapping[str, str]) -> str:
     return f'dmsetup create --concise "{";".join(f"{name},,,rw,{table}" for name, table in tables.items())}"'
-
-
-def _side_by_side(commands: Iterable[str]) -> Iterator[str]:
-    """Runs commands at the same time, on all processors of the guest."""
-    yield "running="
-    for command in commands:
-        yield f'{command} & running="$running $!"'
-    yield 'for one in $running; do wait "$one"; done'
 
 
 def _parts(tables: Mapping[str, str]) -> Iterator[dict[str, str]]:
