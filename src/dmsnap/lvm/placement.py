@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate, chain, repeat
 from operator import add, floordiv, gt, le, mod
 
@@ -54,9 +54,9 @@ class Placement:
             lengths = array("q", chain.from_iterable(map(repeat, each, run.stripe_counts)))
         if not all(map(self._sizes.__contains__, set(run.area_names))):
             return False
-        if any(map(gt, map(add, run.area_starts, lengths), map(self._sizes.__getitem__, run.area_names))):
+        if any(map(gt, map(add, run.area_starts, lengths), _of_each(run.area_names, self._sizes))):
             return False
-        starts = list(map(add, run.area_starts, map(self._bases.__getitem__, run.area_names)))
+        starts = list(map(add, run.area_starts, _of_each(run.area_names, self._bases)))
         self._add(volume, starts, list(map(add, starts, lengths)))
         return True
 
@@ -108,6 +108,12 @@ class Placement:
 
     def _owner(self, index: int) -> str:
         return self._owners[bisect_right(self._owners, index, key=lambda owner: owner[0]) - 1][1]
+
+
+def _of_each(names: list[str], values: Mapping[str, int]) -> Iterable[int]:
+    """The values of all names, in little time if it is the same name again and again, as nearly always."""
+    first = names[0]
+    return repeat(values[first], len(names)) if names.count(first) == len(names) else map(values.__getitem__, names)
 
 
 def _area_length(segment: Segment, size: int) -> int:
