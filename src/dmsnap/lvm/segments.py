@@ -93,7 +93,7 @@ def segments_of_run(run: StripedRun, physical_volumes: Container[str], where: st
 class RegularSegments(Sequence[Segment]):
     """The segments of a run without gaps, each made when it is asked for; equal to a tuple of them.
 
-    The first and the last are kept: they are asked for again and again.
+    Those with the indexes 0 and -1 are kept, which are asked for again and again.
 
     Attributes:
         run: The same as columns.
@@ -114,8 +114,14 @@ class RegularSegments(Sequence[Segment]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Segment, ...]: ...
     def __getitem__(self, index: int | slice) -> Segment | tuple[Segment, ...]:
-        at = range(len(self))[index]
-        return self._one(at) if isinstance(at, int) else tuple(map(self._one, at))
+        if isinstance(index, slice):
+            return tuple(map(self._one, range(len(self))[index]))
+        segment = self._ends.get(index)
+        if segment is None:
+            segment = self._one(range(len(self))[index])
+            if index in (0, -1):
+                self._ends[index] = segment
+        return segment
 
     def __iter__(self) -> Iterator[Segment]:
         return map(self._one, range(len(self)))
@@ -130,14 +136,6 @@ class RegularSegments(Sequence[Segment]):
         return repr(tuple(self))
 
     def _one(self, index: int) -> Segment:
-        segment = self._ends.get(index)
-        if segment is None:
-            segment = self._made(index)
-            if index in (0, len(self) - 1):
-                self._ends[index] = segment
-        return segment
-
-    def _made(self, index: int) -> Segment:
         first_area = index if self._first_areas is None else self._first_areas[index]
         where = f"{self._where}: segment{index + 1}"
         return segment_of(self.run.section(index, first_area), self._physical_volumes, where)
