@@ -7,8 +7,9 @@ import re
 import time
 
 import pytest
-from group_texts import group_text, linear, segment, sound, striped, volume
+from group_texts import group_text, linear, problems, segment, sound, striped, volume
 
+from dmsnap.lvm import placement
 from dmsnap.lvm.importing import BadMetadata, BadText, group_of
 from dmsnap.lvm.segments import RegularSegments
 from dmsnap.lvm.text import Section, parse_text, parsing, uniform_run
@@ -25,8 +26,11 @@ VOLUMES = (
 
 @pytest.fixture(params=["a pattern", "NumPy"])
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reads short runs, too, in either way that is there for long ones."""
-    monkeypatch.setattr(parsing, "LONG_TEXT", 0 if request.param == "NumPy" else parsing.MOST_BYTES)
+    """Reads and places short runs, too, in either way that is there for long ones."""
+    long = 0 if request.param == "NumPy" else parsing.MOST_BYTES
+    monkeypatch.setattr(parsing, "LONG_TEXT", long)
+    monkeypatch.setattr(placement, "MANY_SEGMENTS", long)
+    monkeypatch.setattr(placement, "LONG_RUN", 0)
     monkeypatch.setattr(parsing, "SHORT_RUN", 0)
     monkeypatch.setattr(uniform_run, "BLOCK_CHARACTERS", 256)
 
@@ -184,6 +188,26 @@ def test_numbers_that_are_all_moved_alike_are_seen(monkeypatch: pytest.MonkeyPat
         moved = "\n}".join([*segments, ""])
         assert len(moved) == len(text)
         assert read_uniform_run(moved) is None, block
+
+
+MISPLACED = {
+    "behind the end": volume("a", *(striped(at, 1, ("pv0", 95 + at)) for at in range(9))),
+    "on nothing": volume("a", *(striped(at, 1, ("pv7", at)) for at in range(9))),
+    "twice": volume("a", *(striped(at, 1, ("pv0", at % 8)) for at in range(9))),
+    "by two": volume("a", *(striped(at, 1, ("pv0", at)) for at in range(9)))
+    + volume("b", *(striped(at, 1, (f"pv{at % 2}", 8 + at)) for at in range(9))),
+    "on a line too long": volume("a", *(striped(at, 1, ("pv0", at)) for at in range(9)))
+    + volume("b", striped(0, (1 << 63) - 1, ("pv0", 9)), striped(9, (1 << 63) - 1, ("pv0", 9))),
+}
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("where", MISPLACED)
+def test_what_is_wrong_with_places_is_told_the_same(where: str) -> None:
+    text = group_text(MISPLACED[where])
+    found = problems(text)
+    assert found
+    assert outcome(text, in_bulk=True) == outcome(text, in_bulk=False)
 
 
 def test_trying_in_vain_takes_no_quadratic_time() -> None:
