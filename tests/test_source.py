@@ -251,6 +251,11 @@ def test_importing_the_library_is_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_listing_small_groups_does_without_numpy() -> None:
+    code = "import sys, dmsnap.library.volumes.listing, dmsnap.lvm.text; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 # -- what is tracked --------------------------------------------------------------------------------------------------
 
 
