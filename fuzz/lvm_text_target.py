@@ -1,4 +1,4 @@
-"""Any text as LVM2 metadata: refused by its own error, or a group; the same in bulk and by the grammar alone."""
+"""Any text as LVM2 metadata: refused by its own error, or a group; the same in bulk, both ways, and by the grammar."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ from itertools import pairwise
 import engine
 
 with engine.instrumented(include=["dmsnap.lvm"]):
+    from dmsnap.lvm import placement
     from dmsnap.lvm.contradictions import MOST_LEVELS
     from dmsnap.lvm.importing import BadMetadata, BadText, group_of
     from dmsnap.lvm.model import LogicalVolume, VolumeGroup
+    from dmsnap.lvm.text import parsing, uniform_run
+
+placement.LONG_RUN = 0
+parsing.SHORT_RUN = 0
+uniform_run.BLOCK_CHARACTERS = 1 << 10  # more than one in what is fuzzed
 
 
 def test_one(data: bytes) -> None:
-    """Gives the whole input to both readers."""
-    in_bulk, slowly = _outcome(data, in_bulk=True), _outcome(data, in_bulk=False)
-    assert in_bulk == slowly, "another outcome in bulk"
+    """Gives the whole input to all readers."""
+    slowly = _outcome(data, in_bulk=False)
+    for long in (0, parsing.MOST_BYTES):
+        parsing.LONG_TEXT = placement.MANY_SEGMENTS = long
+        in_bulk = _outcome(data, in_bulk=True)
+        assert in_bulk == slowly, f"another outcome in bulk, where {long} characters are long"
     group = in_bulk[0]
     if not isinstance(group, VolumeGroup):
         return

@@ -119,8 +119,8 @@ def lvm_text_seeds() -> dict[str, bytes]:
     def segment(kind: str, fields: str, start: int = 0, count: int = 4) -> str:
         return f'start_extent = {start}\nextent_count = {count}\ntype = "{kind}"\n{fields}'
 
-    def linear(place: str, start: int = 0) -> str:
-        return segment("striped", f"stripe_count = 1\nstripes = [\n{place}\n]", start)
+    def linear(place: str, start: int = 0, count: int = 4) -> str:
+        return segment("striped", f"stripe_count = 1\nstripes = [\n{place}\n]", start, count)
 
     pairs = 'device_count = 2\nraids = ["m", "a", "n", "b"]'
     volumes = {
@@ -139,6 +139,7 @@ def lvm_text_seeds() -> dict[str, bytes]:
         "thin": volume("t", segment("thin", 'thin_pool = "a"'), segment("zero", "tags = []", 4)),
     }
     volumes["all"] = "".join(volumes.values())
+    volumes["run"] = volume("u", *(linear(f'"pv{at % 2}", {at}', at, 1) for at in range(20)))
     pvs = "".join(f'pv{number} {{ id = "p" pe_start = 8 pe_count = 22 }}\n' for number in range(2))
     return {
         name: f'vg {{\nid = "g"\nseqno = 1\nextent_size = 8 # x\nphysical_volumes {{ {pvs} }}\n'

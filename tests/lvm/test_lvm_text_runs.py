@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 
 import pytest
-from group_texts import group_text, linear, segment, sound, striped, volume
+from group_texts import group_text, linear, problems, segment, sound, striped, volume
 
+from dmsnap.lvm import placement
 from dmsnap.lvm.importing import BadMetadata, BadText, group_of
 from dmsnap.lvm.segments import RegularSegments
-from dmsnap.lvm.text import Section, parse_text
+from dmsnap.lvm.text import Section, parse_text, parsing, uniform_run
+from dmsnap.lvm.text.striped_run import read_run
+from dmsnap.lvm.text.uniform_run import read_uniform_run
 
 VOLUMES = (
     volume("a", *(striped(3 * number, 3, ("pv0", 3 * number)) for number in range(5)))
@@ -20,6 +24,17 @@ VOLUMES = (
 )
 
 
+@pytest.fixture(params=["a pattern", "NumPy"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads and places short runs, too, in either way that is there for long ones."""
+    long = 0 if request.param == "NumPy" else parsing.MOST_BYTES
+    monkeypatch.setattr(parsing, "LONG_TEXT", long)
+    monkeypatch.setattr(placement, "MANY_SEGMENTS", long)
+    monkeypatch.setattr(placement, "LONG_RUN", 0)
+    monkeypatch.setattr(parsing, "SHORT_RUN", 0)
+    monkeypatch.setattr(uniform_run, "BLOCK_CHARACTERS", 256)
+
+
 def outcome(text: bytes, *, in_bulk: bool) -> object:
     try:
         return group_of(text, in_bulk=in_bulk)
@@ -27,6 +42,7 @@ def outcome(text: bytes, *, in_bulk: bool) -> object:
         return type(error), error.message
 
 
+@pytest.mark.usefixtures("reader")
 def test_regular_segments_are_read_in_bulk() -> None:
     group = sound(group_text(VOLUMES))
     assert all(isinstance(one.segments, RegularSegments) for one in group.logical_volumes.values())
@@ -85,6 +101,7 @@ IRREGULAR = {
 }
 
 
+@pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize("what", IRREGULAR)
 def test_irregular_segments_are_the_grammars(what: str) -> None:
     volumes = IRREGULAR[what](VOLUMES)
@@ -93,6 +110,7 @@ def test_irregular_segments_are_the_grammars(what: str) -> None:
     assert outcome(text, in_bulk=True) == outcome(text, in_bulk=False)
 
 
+@pytest.mark.usefixtures("reader")
 def test_any_change_of_a_text_gives_the_same_in_bulk() -> None:
     text = group_text(VOLUMES)
     begin = text.index(b"logical_volumes")
@@ -125,6 +143,71 @@ def test_any_change_of_a_text_gives_the_same_in_bulk() -> None:
         assert outcome(changed, in_bulk=True) == slowly, seed
         different += slowly != outcome(text, in_bulk=False)
     assert different > 500
+
+
+def run_of(*bodies: str) -> str:
+    """Segments as they stand in a text, up to the brace of the last one."""
+    return "".join(f"segment{number} {{\n{body}}}\n" for number, body in enumerate(bodies, 1)).rstrip()
+
+
+UNIFORM = {
+    "one area": [striped(3 * at, 3, ("pv0", 3 * at)) for at in range(400)],
+    "numbers of all lengths": [striped(10**at // 10, 10**at, ("pv0", 10**17 - at)) for at in range(18)],
+    "areas on many volumes": [striped(at, 1, (f"pv{at % 13}", at)) for at in range(400)],
+    "stripes": [striped(2 * at, 2, ("pv0", at), (f"pv{1 + at % 2}", at)) for at in range(200)],
+}
+
+
+@pytest.mark.parametrize("what", UNIFORM)
+def test_uniform_segments_are_the_same_read_with_numpy(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = run_of(*UNIFORM[what])
+    expected = read_run(text)
+    assert expected is not None
+    for block_characters in (300, 1000, 1 << 16):
+        monkeypatch.setattr(uniform_run, "BLOCK_CHARACTERS", block_characters)
+        assert read_uniform_run(text) == expected
+
+
+def test_no_digit_may_stand_elsewhere_in_any_segment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uniform_run, "BLOCK_CHARACTERS", 300)
+    text = run_of(*(striped(at, 1, ("pv0", at)) for at in range(9)))
+    assert read_uniform_run(text) is not None
+    places = [at for at, character in enumerate(text) if character.isdigit()]
+    for place in places:
+        for other in {place - 2, place - 1, place + 1, place + 2} - set(places):
+            digit, rest = text[place], text[:place] + text[place + 1 :]
+            assert read_uniform_run(rest[:other] + digit + rest[other:]) is None, (place, other)
+
+
+def test_numbers_that_are_all_moved_alike_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uniform_run, "BLOCK_CHARACTERS", 140)  # of a segment each
+    text = run_of(*(striped(at, 1, ("pv0", at)) for at in range(9)))
+    for block in range(9):
+        segments = text.split("\n}")[:9]
+        segments[block] = re.sub("([0-9]+)(.)", r"\2\1", segments[block], flags=re.DOTALL)
+        moved = "\n}".join([*segments, ""])
+        assert len(moved) == len(text)
+        assert read_uniform_run(moved) is None, block
+
+
+MISPLACED = {
+    "behind the end": volume("a", *(striped(at, 1, ("pv0", 95 + at)) for at in range(9))),
+    "on nothing": volume("a", *(striped(at, 1, ("pv7", at)) for at in range(9))),
+    "twice": volume("a", *(striped(at, 1, ("pv0", at % 8)) for at in range(9))),
+    "by two": volume("a", *(striped(at, 1, ("pv0", at)) for at in range(9)))
+    + volume("b", *(striped(at, 1, (f"pv{at % 2}", 8 + at)) for at in range(9))),
+    "on a line too long": volume("a", *(striped(at, 1, ("pv0", at)) for at in range(9)))
+    + volume("b", striped(0, (1 << 63) - 1, ("pv0", 9)), striped(9, (1 << 63) - 1, ("pv0", 9))),
+}
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("where", MISPLACED)
+def test_what_is_wrong_with_places_is_told_the_same(where: str) -> None:
+    text = group_text(MISPLACED[where])
+    found = problems(text)
+    assert found
+    assert outcome(text, in_bulk=True) == outcome(text, in_bulk=False)
 
 
 def test_trying_in_vain_takes_no_quadratic_time() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate, chain, repeat
 from operator import add, floordiv, gt, le, mod
 
@@ -16,6 +16,12 @@ from .model import LogicalVolume, PhysicalVolume, Segment
 from .text.striped_run import StripedRun
 
 __all__ = ["Placement"]
+
+MANY_SEGMENTS = 1 << 16
+"""From so many on, NumPy saves more time than it takes to load."""
+LONG_RUN = 64
+"""Of so many segments, NumPy places a run faster than Python does."""
+LONGEST_LINE = 1 << 62
 
 
 class Placement:
@@ -37,8 +43,10 @@ class Placement:
         self._sizes = {name: volume.extent_count for name, volume in volumes.items()}
         self._sizes |= {name: volume.extent_count for name, volume in physical_volumes.items()}
         self._bases = dict(zip(self._sizes, accumulate(self._sizes.values(), initial=0), strict=False))
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+        fits = sum(self._sizes.values()) <= LONGEST_LINE
+        self._many = fits and sum(len(volume.segments) for volume in volumes.values()) >= MANY_SEGMENTS
+        self._starts: array[int] | list[int] = array("q") if fits else []
+        self._ends: array[int] | list[int] = array("q") if fits else []
         self._owners: list[tuple[int, str]] = []
         """Who has the intervals from this index on."""
 
@@ -54,9 +62,11 @@ class Placement:
             lengths = array("q", chain.from_iterable(map(repeat, each, run.stripe_counts)))
         if not all(map(self._sizes.__contains__, set(run.area_names))):
             return False
-        if any(map(gt, map(add, run.area_starts, lengths), map(self._sizes.__getitem__, run.area_names))):
+        if self._many and len(counts) >= LONG_RUN:
+            return self._place_long_run(volume, run, lengths)
+        if any(map(gt, map(add, run.area_starts, lengths), _of_each(run.area_names, self._sizes))):
             return False
-        starts = list(map(add, run.area_starts, map(self._bases.__getitem__, run.area_names)))
+        starts = list(map(add, run.area_starts, _of_each(run.area_names, self._bases)))
         self._add(volume, starts, list(map(add, starts, lengths)))
         return True
 
@@ -82,8 +92,7 @@ class Placement:
 
     def overlaps(self) -> Iterator[tuple[str, str, str]]:
         """Yields volumes that share extents, the other one each, and of what; not all pairs, but each volume."""
-        starts, ends = sorted(self._starts), sorted(self._ends)
-        if all(map(le, ends, starts[1:])):
+        if self._none_overlaps():
             return
         order = sorted(range(len(self._starts)), key=self._starts.__getitem__)
         bases = list(self._bases.values())
@@ -101,13 +110,40 @@ class Placement:
             if self._ends[index] > self._ends[last]:
                 last = index
 
-    def _add(self, volume: str, starts: list[int], ends: list[int]) -> None:
+    def _place_long_run(self, volume: str, run: StripedRun, lengths: array[int]) -> bool:
+        """The same as `place_run`, of a run whose areas are all on the line."""
+        import numpy as np
+
+        starts = np.asarray(run.area_starts)
+        ends = starts + np.asarray(lengths)
+        count = len(starts)
+        if (ends > np.fromiter(_of_each(run.area_names, self._sizes), np.int64, count)).any():
+            return False
+        bases = np.fromiter(_of_each(run.area_names, self._bases), np.int64, count)
+        self._add(volume, array("q", (starts + bases).tobytes()), array("q", (ends + bases).tobytes()))
+        return True
+
+    def _none_overlaps(self) -> bool:
+        if not self._many:
+            return all(map(le, sorted(self._ends), sorted(self._starts)[1:]))
+        import numpy as np
+
+        starts, ends = np.sort(np.asarray(self._starts)), np.sort(np.asarray(self._ends))
+        return bool((ends[:-1] <= starts[1:]).all())
+
+    def _add(self, volume: str, starts: Iterable[int], ends: Iterable[int]) -> None:
         self._owners.append((len(self._starts), volume))
-        self._starts += starts
-        self._ends += ends
+        self._starts.extend(starts)
+        self._ends.extend(ends)
 
     def _owner(self, index: int) -> str:
         return self._owners[bisect_right(self._owners, index, key=lambda owner: owner[0]) - 1][1]
+
+
+def _of_each(names: list[str], values: Mapping[str, int]) -> Iterable[int]:
+    """The values of all names, in little time if it is the same name again and again, as nearly always."""
+    first = names[0]
+    return repeat(values[first], len(names)) if names.count(first) == len(names) else map(values.__getitem__, names)
 
 
 def _area_length(segment: Segment, size: int) -> int:

@@ -6,8 +6,7 @@ Source: what LVM 2.03 writes, as ``vgcfgbackup`` shows it.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from itertools import accumulate
-from operator import eq
+from itertools import accumulate, product
 from typing import overload
 
 from .fields import BadMetadata, names, number, string
@@ -78,11 +77,14 @@ def segments_of_run(run: StripedRun, physical_volumes: Container[str], where: st
         BadMetadata: One of them contradicts itself.
     """
     segments = RegularSegments(run, physical_volumes, where)
-    sizes = set(zip(run.stripe_counts, run.stripe_sizes, strict=True))
+    counts, sizes = set(run.stripe_counts), set(run.stripe_sizes)
+    alike = len(counts) == 1 or len(sizes) == 1
+    together = product(counts, sizes) if alike else set(zip(run.stripe_counts, run.stripe_sizes, strict=True))
+    *ends, _ = accumulate(run.counts, initial=0)
     if (
         all(run.counts)
-        and all(_is_stripe_size(size, needed=count > 1) for count, size in sizes)
-        and all(map(eq, run.starts, accumulate(run.counts, initial=0)))
+        and all(_is_stripe_size(size, needed=count > 1) for count, size in together)
+        and run.starts.tolist() == ends
     ):
         return segments
     return tuple(sorted(segments, key=lambda segment: segment.start_extent))
@@ -90,6 +92,8 @@ def segments_of_run(run: StripedRun, physical_volumes: Container[str], where: st
 
 class RegularSegments(Sequence[Segment]):
     """The segments of a run without gaps, each made when it is asked for; equal to a tuple of them.
+
+    Those with the indexes 0 and -1 are kept, which are asked for again and again.
 
     Attributes:
         run: The same as columns.
@@ -100,6 +104,7 @@ class RegularSegments(Sequence[Segment]):
         self._first_areas = list(accumulate(run.stripe_counts, initial=0)) if max(run.stripe_counts) > 1 else None
         self._physical_volumes = physical_volumes
         self._where = where
+        self._ends: dict[int, Segment] = {}
 
     def __len__(self) -> int:
         return len(self.run)
@@ -109,8 +114,14 @@ class RegularSegments(Sequence[Segment]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Segment, ...]: ...
     def __getitem__(self, index: int | slice) -> Segment | tuple[Segment, ...]:
-        at = range(len(self))[index]
-        return self._one(at) if isinstance(at, int) else tuple(map(self._one, at))
+        if isinstance(index, slice):
+            return tuple(map(self._one, range(len(self))[index]))
+        segment = self._ends.get(index)
+        if segment is None:
+            segment = self._one(range(len(self))[index])
+            if index in (0, -1):
+                self._ends[index] = segment
+        return segment
 
     def __iter__(self) -> Iterator[Segment]:
         return map(self._one, range(len(self)))

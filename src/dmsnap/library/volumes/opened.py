@@ -10,12 +10,12 @@ from dmsnap.block.contract import SECTOR_BYTES, BlockDevice, ReadOnlyDevice
 from dmsnap.block.medium import printable
 from dmsnap.block.open import open_device
 from dmsnap.errors import DmsnapError
-from dmsnap.library.origin_doubts import Warn
 from dmsnap.library.volumes.address import LvmAddress, is_lvm_address, parse_lvm_address
 from dmsnap.lvm.groups import Group, find_groups
 from dmsnap.lvm.model import LogicalVolume
 
 if TYPE_CHECKING:
+    from dmsnap.library.origin_doubts import Warn
     from dmsnap.lvm.assembly import Assembly
 
 __all__ = ["AmbiguousGroup", "NoSuchVolume", "OpenVolumes", "Volume", "VolumeInUse", "open_images"]

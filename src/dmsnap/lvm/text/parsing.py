@@ -7,9 +7,9 @@ import re
 from .bad_text import BadText
 from .lexing import ITEM, MOST_IN_ARRAY, number_of, read_array, read_name, read_value, skip
 from .section import Scalar, Section, Value
-from .striped_run import read_run, run_end
+from .striped_run import StripedRun, read_run, run_end
 
-__all__ = ["MOST_BYTES", "MOST_NESTED", "MOST_VALUES", "decode_text", "parse_text"]
+__all__ = ["LONG_TEXT", "MOST_BYTES", "MOST_NESTED", "MOST_VALUES", "SHORT_RUN", "decode_text", "parse_text"]
 
 MOST_BYTES = 256 << 20
 """The longest text: LVM2's own metadata areas are a mebibyte unless someone asks for more."""
@@ -17,6 +17,10 @@ MOST_NESTED = 32
 """How deep sections may lie in each other; LVM2's are five deep."""
 MOST_VALUES = 4_000_000
 """How many values and sections a text may have, apart from segments that were read in bulk."""
+LONG_TEXT = 8 << 20
+"""From so many characters on, NumPy saves more time than it takes to load."""
+SHORT_RUN = 1 << 13
+"""Up to so many characters, a pattern takes less time than NumPy."""
 
 _SIMPLE_STRINGS = re.compile(r'"([^"\\]*+)"[ \t\n\v\f\r]*+(,?+)')
 _VOLUME_DEPTH = 3  # group, logical_volumes, volume
@@ -156,12 +160,21 @@ class _Parser:
         end = run_end(self._text, start)
         if end is None:
             return None
-        run = read_run(self._text, start, end)
+        run = self._run_of(self._text[start:end])
         if run is None or any(isinstance(value, Section) or run.has(key) for key, value in section.items()):
             self._irregular_until = end  # trying again in there could take quadratic time
             return None
         section.run = run
         return end
+
+    def _run_of(self, text: str) -> StripedRun | None:
+        if len(self._text) >= LONG_TEXT and len(text) > SHORT_RUN:
+            from .uniform_run import read_uniform_run
+
+            run = read_uniform_run(text)
+            if run is not None:
+                return run
+        return read_run(text)
 
     def _close(self, position: int) -> None:
         if not self._outer:

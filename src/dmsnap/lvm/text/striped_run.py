@@ -16,7 +16,8 @@ What every version of LVM2 writes for linear and striped volumes, with the white
     ]
     }
 
-One split by a pattern gives the numbers of a whole volume as columns, and shows that nothing stood between.
+One split by a pattern gives the numbers of a whole volume as columns, and shows that nothing stood between. In a long
+text, segments that differ in their numbers alone are read faster still: see `uniform_run`.
 """
 
 from __future__ import annotations
@@ -31,18 +32,19 @@ from operator import add, eq, mul
 
 from .section import Section
 
-__all__ = ["StripedRun", "read_run", "run_end"]
+__all__ = ["SEGMENT", "StripedRun", "read_run", "run_end"]
 
 _GAP = r"[ \t\n]*+(?:\#[^\n}]*+\n[ \t\n]*+)?+"
 _WHITE = r"[ \t\n]*+"
 _NUMBER = r"(?:0|[1-9][0-9]{0,17}+)"  # of fewer than 64 bits, and not octal: no digit or point can follow below
 _AREA = rf'"[A-Za-z0-9_.+-]++", {_NUMBER}'
-_SEGMENT = re.compile(
+SEGMENT = re.compile(
     rf"segment([1-9][0-9]{{0,9}}+) \{{{_GAP}start_extent = ({_NUMBER}){_GAP}extent_count = ({_NUMBER}){_GAP}"
     rf'type = "striped"{_GAP}stripe_count = ({_NUMBER}){_GAP}(?:stripe_size = ({_NUMBER}){_GAP})?+'
     rf"stripes = \[{_WHITE}({_AREA}(?:,{_WHITE}{_AREA})*+){_WHITE}\]{_WHITE}\}}{_WHITE}"
 )
-_COLUMNS = _SEGMENT.groups + 1
+"""A segment; its groups are the columns of a run, the last one all areas."""
+_COLUMNS = SEGMENT.groups + 1
 _NUMBER_OF_NAME = re.compile(r"segment([1-9][0-9]{0,9})")
 _END = re.compile(r"\}(?![ \t\n]*+segment)")
 
@@ -94,15 +96,15 @@ class StripedRun:
 
 def run_end(text: str, start: int) -> int | None:
     """Returns where a run that begins at ``start`` has to end, or None if none begins there."""
-    if _SEGMENT.match(text, start) is None:
+    if SEGMENT.match(text, start) is None:
         return None
     end = _END.search(text, start)
     return None if end is None else end.end()
 
 
-def read_run(text: str, start: int, end: int) -> StripedRun | None:
-    """Reads the segments from ``start`` to ``end``, or returns None: then the grammar has to."""
-    columns = _SEGMENT.split(text[start:end])
+def read_run(text: str) -> StripedRun | None:
+    """Reads segments, and nothing else, or returns None: then the grammar has to."""
+    columns = SEGMENT.split(text)
     if any(columns[::_COLUMNS]):
         return None
     areas = columns[6::_COLUMNS]
