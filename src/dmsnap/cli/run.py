@@ -45,7 +45,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare_process() -> None:
-    """Guards against what a shell hands over: closed descriptors, narrow encodings; SIGTERM, SIGHUP end as Ctrl-C."""
+    """Guards against what a shell hands over: closed descriptors, narrow encodings; SIGTERM, SIGHUP end as Ctrl-C.
+
+    Nothing here is linear algebra, for which NumPy would start a thread on each processor: without them it is imported
+    in two thirds of the time.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

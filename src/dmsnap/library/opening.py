@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from pathlib import Path
 
 from dmsnap.block.contract import BlockDevice, ReadOnlyDevice
 from dmsnap.block.medium import printable
@@ -16,7 +15,6 @@ from dmsnap.library.tracing.trace import Trace
 from dmsnap.library.volumes.opened import OpenVolumes
 from dmsnap.library.volumes.sources import snapshot_sources, store_source
 from dmsnap.store import NotAStore, Store, open_store
-from dmsnap.transfer.media import files_below, overlapping, same_medium
 
 __all__ = ["SameDevice", "open_origin_and_store", "open_source", "open_store_of", "refuse_same"]
 
@@ -125,8 +123,7 @@ def open_source(source: Source, stack: ExitStack, *, writable: bool = False) -> 
     """
     source = store_source(source, OpenVolumes(stack), writable=writable)
     if not isinstance(source, BlockDevice):
-        address = source if isinstance(source, str) else Path(source)
-        return stack.enter_context(open_device(address, writable=writable, exclusive=writable))
+        return stack.enter_context(open_device(source, writable=writable, exclusive=writable))
     if writable and source.read_only:
         raise ReadOnlyDevice(f"{source.name}: opened read-only", hint="open it for writing", device=source.name)
     return source
@@ -146,10 +143,16 @@ def _paths_below(device: BlockDevice, *, parts: bool) -> list[str]:
     path = path_of(device)
     if path is not None:
         return [path]
-    return [file.path for file in files_below(device)] if parts else []
+    if not parts:
+        return []
+    from dmsnap.transfer.media import files_below
+
+    return [file.path for file in files_below(device)]
 
 
 def _same(one: str, other: str, *, parts: bool) -> bool:
+    from dmsnap.transfer.media import overlapping, same_medium  # where there is but a store there is nothing to compare
+
     try:
         statuses = os.stat(one), os.stat(other)  # noqa: PTH116
     except (OSError, ValueError):  # opening it says why

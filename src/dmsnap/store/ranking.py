@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +112,8 @@ def _sort(key: npt.NDArray[np.uint64]) -> None:
     if len(key) < _BLOCK:
         key.sort()
         return
+    from concurrent.futures import ThreadPoolExecutor  # with it comes logging: for small stores that is much
+
     middle = len(key) // 2
     key.partition(middle)
     with ThreadPoolExecutor(1) as other:
@@ -128,5 +129,7 @@ def _by_blocks(work: Callable[[int, int], None], items: int) -> None:
         for begin in begins:
             work(begin, min(items, begin + _BLOCK))
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         list(pool.map(work, begins, (min(items, begin + _BLOCK) for begin in begins)))
