@@ -22,6 +22,8 @@ Numbers = npt.NDArray[Any]
 """Unsigned integers, as narrow as their values allow."""
 
 _NARROW = 1 << 32
+_ROOM = 1 << 20
+"""Origin chunks that memory is made for at once, which the system has in large pages then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Surveyor:
         self._pattern: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
         self._pattern_begin = 0
         self._count = 0
+        self._room = np.empty(0, np.uint32)
         self._origin: list[Numbers] = []
         self._places: list[Numbers] = []
         self._copies: list[Numbers] = []
@@ -82,12 +85,23 @@ class Surveyor:
         records = event.records
         copies = records[:, 1]
         area, begin = divmod(event.first, self._per_area)
-        stray = copies - np.uint64(area * (self._per_area + 1)) != self._in_order(begin, len(records))
+        stray = copies != self._in_order(begin, len(records)) + np.uint64(area * (self._per_area + 1))
         if stray.any():
             self._places.append(_narrow(np.flatnonzero(stray) + event.first))
             self._copies.append(_narrow(copies[stray]))
-        self._origin.append(_narrow(records[:, 0]))
+        self._origin.append(self._kept(records[:, 0]))
         self._count += len(records)
+
+    def _kept(self, origin: npt.NDArray[np.uint64]) -> Numbers:
+        """A copy, as narrow as its values allow."""
+        count = len(origin)
+        if int(origin.max()) >= _NARROW:
+            return origin.copy()
+        if count > len(self._room):
+            self._room = np.empty(max(count, _ROOM), np.uint32)
+        kept, self._room = self._room[:count], self._room[count:]
+        kept[:] = origin
+        return kept
 
     def _in_order(self, begin: int, count: int) -> npt.NDArray[np.uint64]:
         """The chunks for data from the one of record ``begin`` on, as if its area were the first: mostly as before."""
