@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from dmsnap.maintenance.surveying import Numbers, Survey, data_index
 from dmsnap.store.format import SECTOR_BYTES, data_capacity, exceptions_per_area
+from dmsnap.store.ranking import sort_in_place
 
 __all__ = [
     "Geometry",
@@ -255,7 +256,8 @@ def _repeated(origin: Numbers) -> Place:
     """Records for a chunk that an earlier record is for, without keeping more than one sorted copy of the numbers."""
     if (origin[1:] > origin[:-1]).all():
         return Place()
-    ordered = np.sort(origin)
+    ordered = origin.copy()
+    sort_in_place(ordered)
     again = ordered[1:] == ordered[:-1]
     count = int(np.count_nonzero(again))
     if not count:
