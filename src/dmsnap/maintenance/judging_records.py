@@ -32,7 +32,8 @@ _IN_FLIGHT = 2048
 _MAX_DEVICE_BYTES = 1 << 63
 """No Linux block device is larger (loff_t is signed)."""
 
-_PART = 1 << 20
+_PART = 1 << 16
+"""Records that are looked at together: what is made of them stays in the processor's cache."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -254,16 +255,18 @@ def _origins(survey: Survey, geometry: Geometry) -> tuple[Place, Place]:
 
 def _repeated(origin: Numbers) -> Place:
     """Records for a chunk that an earlier record is for, without keeping more than one sorted copy of the numbers."""
-    if (origin[1:] > origin[:-1]).all():
+    above, below = origin[1:], origin[:-1]
+    if all((above[part] > below[part]).all() for part in _parts(above)):
         return Place()
     ordered = origin.copy()
     sort_in_place(ordered)
-    again = ordered[1:] == ordered[:-1]
-    count = int(np.count_nonzero(again))
+    above, below = ordered[1:], ordered[:-1]
+    repeated = [above[part][above[part] == below[part]] for part in _parts(above)]
+    count = sum(map(len, repeated))
     if not count:
         return Place()
-    chunks = np.unique(ordered[1:][again])
-    del ordered, again
+    chunks = np.unique(np.concatenate(repeated))
+    del ordered, above, below, repeated
     places = np.flatnonzero(np.isin(origin, chunks))
     affected = origin[places]
     order = np.argsort(affected, kind="stable")

@@ -22,8 +22,8 @@ Numbers = npt.NDArray[Any]
 """Unsigned integers, as narrow as their values allow."""
 
 _NARROW = 1 << 32
-_ROOM = 1 << 20
-"""Records that there is memory for at first: so much that the system gives it in large pages."""
+_ROOM = 1 << 22
+"""Records that memory is asked for at first: the system gives it in large pages, and none before they are used."""
 
 
 @dataclass(frozen=True, slots=True)
