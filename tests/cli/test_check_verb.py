@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -69,3 +71,17 @@ def test_findings_have_colours_on_a_terminal(terminal, files, damaged) -> None:
 def test_an_evil_name_is_harmless(run, files) -> None:
     strange = files.store.rename(files.folder / "ev\x1b[31mil\n.cow")
     assert "\x1b" not in run("check", strange.name).stdout
+
+
+def test_what_only_volumes_and_servers_need_is_not_imported(files) -> None:
+    """A check of a small store takes as long as its imports."""
+    code = (
+        "import sys; from dmsnap.cli import main; status = main(['check', sys.argv[1]])\n"
+        "names = ('dmsnap.lvm', 'dmsnap.target', 'dmsnap.transfer', 'dmsnap.serve',\n"
+        "         'rich', 'json', 'logging', 'pathlib')\n"
+        "heavy = [module for module in sys.modules if module.startswith(names)]\n"
+        "sys.exit(f'imported {heavy}' if heavy else status)"
+    )
+    command = [sys.executable, "-c", code, str(files.store)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")

@@ -9,7 +9,6 @@ import sys
 
 from dmsnap.block.contract import SECTOR_BYTES
 from dmsnap.block.exclusive import taken_by_another
-from dmsnap.block.loop_devices import used_by_way_of_loop
 from dmsnap.errors import DmsnapError
 
 try:
@@ -94,9 +93,12 @@ def open_medium(path: str, *, writable: bool, exclusive: bool = False) -> int:
             os.set_blocking(fd, True)
         if exclusive and taken_by_another(fd, writable=writable):
             raise _in_use(path, "in use by another writer", "wait for it or stop it; fuser(1) names it")
-        if exclusive and (user := used_by_way_of_loop(fd, writable=writable)) is not None:
-            hint = "unmount or deactivate that, or stop the other writer; losetup(8) detaches a loop device"
-            raise _in_use(path, f"in use by way of {printable(user)}", hint)
+        if exclusive:
+            from dmsnap.block.loop_devices import used_by_way_of_loop  # who only reads does not pay for pathlib
+
+            if (user := used_by_way_of_loop(fd, writable=writable)) is not None:
+                hint = "unmount or deactivate that, or stop the other writer; losetup(8) detaches a loop device"
+                raise _in_use(path, f"in use by way of {printable(user)}", hint)
     except BaseException:
         os.close(fd)
         raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from dmsnap.block.contract import BlockDevice
 from dmsnap.block.file import FileDevice
@@ -15,14 +14,14 @@ __all__ = ["open_device"]
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://|(?P<lvm>lvm):", re.ASCII | re.IGNORECASE)
 
 
-def open_device(address: str | Path, *, writable: bool = False, exclusive: bool = False) -> BlockDevice:
+def open_device(address: str | os.PathLike[str], *, writable: bool = False, exclusive: bool = False) -> BlockDevice:
     """Opens what an address names.
 
     Args:
         address: The path of a file or block device, or an export of an NBD server: ``nbd://HOST:PORT/EXPORT``,
             ``nbd+unix:///EXPORT?socket=PATH``, ``nbds://…``, ``nbds+unix://…``; see `NbdDevice`. What begins like
             ``nbd://`` or ``lvm:`` is not taken for a path; a file of such a name is reached with ``./`` before it, or
-            as a `Path`.
+            as a `pathlib.Path`.
         writable: Also for writing.
         exclusive: Keep other writers away while it is open; see `FileDevice`. NBD has no means for that: there it
             asks for nothing, and the server's other clients are not noticed.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from typing import TextIO
@@ -51,11 +50,15 @@ def for_eyes() -> bool:
 
 def print_json(value: object) -> None:
     """Prints one JSON value, indented, in ASCII (so names in broken encodings and control characters are escaped)."""
+    import json
+
     result_stream().write(json.dumps(value, indent=2) + "\n")
 
 
 def print_json_array(values: Iterable[object]) -> None:
     """Prints a JSON array, one line an item, as the items come: memory does not grow with their number."""
+    import json
+
     stream = result_stream()
     encode = json.JSONEncoder().encode
     opening = "[\n"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from dmsnap.library.opening import open_source, refuse_same
 from dmsnap.library.source import Source
-from dmsnap.library.volumes.opened import OpenVolumes
-from dmsnap.library.volumes.sources import described_sources
+from dmsnap.library.volumes.address import is_lvm_address
 
 if TYPE_CHECKING:
     from dmsnap.maintenance.checking import CheckReport
@@ -32,7 +31,11 @@ def check(cow: Source, *, origin: Source | None = None, prefetch: str | int = "a
     from dmsnap.maintenance.checking import check_store
 
     with ExitStack() as stack:
-        cow, origin = described_sources(cow, origin, OpenVolumes(stack))
+        if is_lvm_address(cow) or is_lvm_address(origin):
+            from dmsnap.library.volumes.opened import OpenVolumes
+            from dmsnap.library.volumes.sources import described_sources
+
+            cow, origin = described_sources(cow, origin, OpenVolumes(stack))
         below = None if origin is None else open_source(origin, stack)
         if below is not None:
             hint = "name the device that the snapshot was taken of as origin"

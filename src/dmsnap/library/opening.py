@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dmsnap.block.contract import BlockDevice, ReadOnlyDevice
 from dmsnap.block.medium import printable
@@ -12,11 +12,11 @@ from dmsnap.block.open import open_device
 from dmsnap.errors import DmsnapError
 from dmsnap.library.origin_doubts import begins_as_store
 from dmsnap.library.source import Source, path_of
-from dmsnap.library.tracing.trace import Trace
-from dmsnap.library.volumes.opened import OpenVolumes
-from dmsnap.library.volumes.sources import snapshot_sources, store_source
+from dmsnap.library.volumes.address import is_lvm_address
 from dmsnap.store import NotAStore, Store, open_store
-from dmsnap.transfer.media import files_below, overlapping, same_medium
+
+if TYPE_CHECKING:
+    from dmsnap.library.tracing.trace import Trace
 
 __all__ = ["SameDevice", "open_origin_and_store", "open_source", "open_store_of", "refuse_same"]
 
@@ -79,6 +79,9 @@ def open_origin_and_store(
         SameDevice: They are the same medium, by whatever names, loop devices among them; where one is to be written
             to, also if one lies on the other.
     """
+    from dmsnap.library.volumes.opened import OpenVolumes
+    from dmsnap.library.volumes.sources import snapshot_sources
+
     volumes = OpenVolumes(stack)
     cow, origin, _ = snapshot_sources(cow, origin, volumes, write_cow=write_cow, write_origin=write_origin)
     below = open_source(origin, stack, writable=write_origin)
@@ -123,10 +126,13 @@ def open_source(source: Source, stack: ExitStack, *, writable: bool = False) -> 
     Raises:
         DmsnapError: It cannot be opened (so).
     """
-    source = store_source(source, OpenVolumes(stack), writable=writable)
+    if is_lvm_address(source):
+        from dmsnap.library.volumes.opened import OpenVolumes  # much to import, for what most sources are not
+        from dmsnap.library.volumes.sources import store_source
+
+        source = store_source(source, OpenVolumes(stack), writable=writable)
     if not isinstance(source, BlockDevice):
-        address = source if isinstance(source, str) else Path(source)
-        return stack.enter_context(open_device(address, writable=writable, exclusive=writable))
+        return stack.enter_context(open_device(source, writable=writable, exclusive=writable))
     if writable and source.read_only:
         raise ReadOnlyDevice(f"{source.name}: opened read-only", hint="open it for writing", device=source.name)
     return source
@@ -146,10 +152,16 @@ def _paths_below(device: BlockDevice, *, parts: bool) -> list[str]:
     path = path_of(device)
     if path is not None:
         return [path]
-    return [file.path for file in files_below(device)] if parts else []
+    if not parts:
+        return []
+    from dmsnap.transfer.media import files_below
+
+    return [file.path for file in files_below(device)]
 
 
 def _same(one: str, other: str, *, parts: bool) -> bool:
+    from dmsnap.transfer.media import overlapping, same_medium  # where there is but a store there is nothing to compare
+
     try:
         statuses = os.stat(one), os.stat(other)  # noqa: PTH116
     except (OSError, ValueError):  # opening it says why

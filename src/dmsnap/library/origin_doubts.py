@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dmsnap.block.contract import BlockDevice
 from dmsnap.block.file import FileDevice
 from dmsnap.errors import DmsnapError
-from dmsnap.store import FindingKind, Store
-from dmsnap.store.exception_store import ExceptionStore
+from dmsnap.store import FindingKind
 from dmsnap.store.format import MAGIC
+
+if TYPE_CHECKING:
+    from dmsnap.store import Store
+    from dmsnap.store.exception_store import ExceptionStore
 
 __all__ = ["OriginIsStore", "OriginTooSmall", "Warn", "begins_as_store", "judge_origin", "too_small"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -100,8 +101,7 @@ def check_store(device: BlockDevice, *, origin: BlockDevice | None = None, prefe
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(NamedTuple):
     """A store as a check sees it, which a repair goes on from.
 
     Attributes:
@@ -150,8 +150,7 @@ def examine(
     return Examined(header, tuple(sorted(findings, key=lambda finding: -order.index(finding.severity))), found)
 
 
-@dataclass(frozen=True, slots=True)
-class Areas:
+class Areas(NamedTuple):
     """What the areas hold, read by one chunk size.
 
     Attributes:

@@ -63,15 +63,17 @@ class RunFinder:
 
 def _runs(event: Exceptions, per_area: int) -> RunRows:
     origin, cow = event.records[:, 0], event.records[:, 1]
-    begins = np.ones(len(origin), np.bool_)
-    begins[1:] = (origin[1:] - origin[:-1] != 1) | (cow[1:] - cow[:-1] != 1)
-    begins |= (origin == 0) | (cow == 0)  # the difference to the largest number of all is 1, too
-    begins[-event.first % per_area :: per_area] = True
-    runs = np.empty((int(np.count_nonzero(begins)), 3), np.uint64)
+    joined = np.zeros(len(origin), np.bool_)
+    np.equal(origin[1:] - origin[:-1], 1, out=joined[1:])
+    if joined.any():  # scattered ones are known by that
+        joined[1:] &= cow[1:] - cow[:-1] == 1
+        joined &= (origin != 0) & (cow != 0)  # the difference to the largest number of all is 1, too
+        joined[-event.first % per_area :: per_area] = False
+    runs = np.empty((len(origin) - int(np.count_nonzero(joined)), 3), np.uint64)
     if len(runs) == len(origin):
         runs[:, :2], runs[:, 2] = event.records, 1
     else:
-        starts = np.flatnonzero(begins)
+        starts = np.flatnonzero(~joined)
         runs[:, :2], runs[:, 2] = event.records[starts], np.diff(np.append(starts, len(origin)))
     return runs
 

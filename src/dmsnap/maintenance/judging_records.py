@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from dmsnap.maintenance.surveying import Numbers, Survey, data_index
 from dmsnap.store.format import SECTOR_BYTES, data_capacity, exceptions_per_area
+from dmsnap.store.ranking import sort_in_place
 
 __all__ = [
     "Geometry",
@@ -31,7 +32,8 @@ _IN_FLIGHT = 2048
 _MAX_DEVICE_BYTES = 1 << 63
 """No Linux block device is larger (loff_t is signed)."""
 
-_PART = 1 << 20
+_PART = 1 << 16
+"""Records that are looked at together: what is made of them stays in the processor's cache."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -253,15 +255,18 @@ def _origins(survey: Survey, geometry: Geometry) -> tuple[Place, Place]:
 
 def _repeated(origin: Numbers) -> Place:
     """Records for a chunk that an earlier record is for, without keeping more than one sorted copy of the numbers."""
-    if (origin[1:] > origin[:-1]).all():
+    above, below = origin[1:], origin[:-1]
+    if all((above[part] > below[part]).all() for part in _parts(above)):
         return Place()
-    ordered = np.sort(origin)
-    again = ordered[1:] == ordered[:-1]
-    count = int(np.count_nonzero(again))
+    ordered = origin.copy()
+    sort_in_place(ordered)
+    above, below = ordered[1:], ordered[:-1]
+    repeated = [above[part][above[part] == below[part]] for part in _parts(above)]
+    count = sum(map(len, repeated))
     if not count:
         return Place()
-    chunks = np.unique(ordered[1:][again])
-    del ordered, again
+    chunks = np.unique(np.concatenate(repeated))
+    del ordered, above, below, repeated
     places = np.flatnonzero(np.isin(origin, chunks))
     affected = origin[places]
     order = np.argsort(affected, kind="stable")

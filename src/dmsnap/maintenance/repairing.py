@@ -265,7 +265,7 @@ def _with_what_is_behind(device: BlockDevice, areas: Areas, findings: tuple[Find
     if not {Kind.EARLY_END, Kind.UNREADABLE}.intersection(finding.kind for finding in findings):
         return areas
     survey = survey_beyond(device, areas)
-    return replace(areas, survey=survey, facts=judge_records(survey, areas.geometry))
+    return areas._replace(survey=survey, facts=judge_records(survey, areas.geometry))
 
 
 def _last_record(areas: Areas) -> LastRecord | None:

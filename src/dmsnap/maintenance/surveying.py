@@ -22,6 +22,8 @@ Numbers = npt.NDArray[Any]
 """Unsigned integers, as narrow as their values allow."""
 
 _NARROW = 1 << 32
+_ROOM = 1 << 22
+"""Records that memory is asked for at first: the system gives it in large pages, and none before they are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Surveyor:
         self._pattern: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
         self._pattern_begin = 0
         self._count = 0
-        self._origin: list[Numbers] = []
+        self._origin: Numbers = np.empty(_ROOM, np.uint32)
         self._places: list[Numbers] = []
         self._copies: list[Numbers] = []
 
@@ -82,12 +84,21 @@ class Surveyor:
         records = event.records
         copies = records[:, 1]
         area, begin = divmod(event.first, self._per_area)
-        stray = copies - np.uint64(area * (self._per_area + 1)) != self._in_order(begin, len(records))
+        stray = copies != self._in_order(begin, len(records)) + np.uint64(area * (self._per_area + 1))
         if stray.any():
             self._places.append(_narrow(np.flatnonzero(stray) + event.first))
             self._copies.append(_narrow(copies[stray]))
-        self._origin.append(_narrow(records[:, 0]))
-        self._count += len(records)
+        self._keep(records[:, 0])
+
+    def _keep(self, origin: npt.NDArray[np.uint64]) -> None:
+        """Adds origin chunks to the others, in place: memory that is new costs more than anything that is done here."""
+        begin, end = self._count, self._count + len(origin)
+        if int(origin.max()) >= _NARROW:
+            self._origin = self._origin.astype(np.uint64, copy=False)
+        if end > len(self._origin):
+            self._origin.resize(end + end // 4, refcheck=False)
+        self._origin[begin:end] = origin
+        self._count = end
 
     def _in_order(self, begin: int, count: int) -> npt.NDArray[np.uint64]:
         """The chunks for data from the one of record ``begin`` on, as if its area were the first: mostly as before."""
@@ -99,7 +110,7 @@ class Surveyor:
 
     def survey(self) -> Survey:
         """Returns what was seen; the surveyor is used up then."""
-        return Survey(self._count, _joined(self._origin), _joined(self._places), _joined(self._copies))
+        return Survey(self._count, self._origin[: self._count], _joined(self._places), _joined(self._copies))
 
 
 def data_index(chunks: Numbers, per_area: int) -> npt.NDArray[np.int64]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 
 import numpy as np
 import numpy.typing as npt
 
 from dmsnap.store.runs import UIntArray
 
-__all__ = ["Ranking", "sort_pairs"]
+__all__ = ["Ranking", "sort_in_place", "sort_pairs"]
 
 _BLOCK = 1 << 18
 
@@ -35,7 +35,7 @@ class Ranking:
             self._key = np.empty(0, np.uint64)
         elif int(numbers.max()).bit_length() + int(self._bits) <= 64:
             self._key = self._packed(numbers)
-            _sort(self._key)
+            sort_in_place(self._key)
         else:
             order = np.argsort(numbers, kind="stable")
             self._sorted = numbers[order]
@@ -103,22 +103,26 @@ def sort_pairs(first: UIntArray, second: UIntArray) -> bool:
 
     mask = np.uint64((1 << int(bits)) - 1)
     _by_blocks(pack, len(first))
-    _sort(key)
+    sort_in_place(key)
     _by_blocks(unpack, len(first))
     return True
 
 
-def _sort(key: npt.NDArray[np.uint64]) -> None:
+def sort_in_place(key: UIntArray) -> None:
     """Sorts in place; large arrays in two halves on two processors (NumPy sorts without holding the interpreter)."""
     if len(key) < _BLOCK:
         key.sort()
         return
     middle = len(key) // 2
     key.partition(middle)
-    with ThreadPoolExecutor(1) as other:
-        lower = other.submit(key[:middle].sort)
-        key[middle:].sort()
-        lower.result()
+    lower = Thread(target=key[:middle].sort)
+    try:
+        lower.start()
+    except RuntimeError:  # the system has no thread to give
+        key.sort()
+        return
+    key[middle:].sort()
+    lower.join()
 
 
 def _by_blocks(work: Callable[[int, int], None], items: int) -> None:
@@ -128,5 +132,7 @@ def _by_blocks(work: Callable[[int, int], None], items: int) -> None:
         for begin in begins:
             work(begin, min(items, begin + _BLOCK))
         return
+    from concurrent.futures import ThreadPoolExecutor  # with it comes logging: for small stores that is much
+
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         list(pool.map(work, begins, (min(items, begin + _BLOCK) for begin in begins)))

@@ -11,12 +11,12 @@ from dmsnap.block.medium import printable
 from dmsnap.block.open import open_device
 from dmsnap.errors import DmsnapError
 from dmsnap.library.volumes.address import LvmAddress, is_lvm_address, parse_lvm_address
-from dmsnap.lvm.groups import Group, find_groups
-from dmsnap.lvm.model import LogicalVolume
 
 if TYPE_CHECKING:
     from dmsnap.library.origin_doubts import Warn
     from dmsnap.lvm.assembly import Assembly
+    from dmsnap.lvm.groups import Group
+    from dmsnap.lvm.model import LogicalVolume
 
 __all__ = ["AmbiguousGroup", "NoSuchVolume", "OpenVolumes", "Volume", "VolumeInUse", "open_images"]
 
@@ -155,6 +155,7 @@ class OpenVolumes:
         if not is_lvm_address(source):
             return None
         from dmsnap.lvm.assembly import Assembly  # heavy: stores and NumPy, which listing needs for snapshots alone
+        from dmsnap.lvm.groups import find_groups  # and most stores are no volumes
 
         address = parse_lvm_address(source)
         key = tuple(sorted(set(address.images)))
