@@ -32,10 +32,6 @@ _WORTH = np.array([10**place for place in range(_MOST_DIGITS)], dtype=np.int64)
 _LEAST = np.array([0, 0, *_WORTH[1:]], dtype=np.int64)
 """The least number of so many digits, 0 being one of a single digit."""
 
-# Once this much has been freed, glibc keeps memory for what comes next (mallopt(3), M_TRIM_THRESHOLD); or else it would
-# give it back and ask for it again with every run, which takes as long as a third of the reading.
-np.empty(2 << 20, dtype=np.uint8)
-
 
 def read_uniform_run(text: str) -> StripedRun | None:
     """Reads segments if they are uniform and all areas are named as LVM2 names physical volumes; else returns None."""
