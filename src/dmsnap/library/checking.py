@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dmsnap.library.opening import open_source, refuse_same
 from dmsnap.library.source import Source
+from dmsnap.library.tracing.trace import Trace
 from dmsnap.library.volumes.opened import OpenVolumes
 from dmsnap.library.volumes.sources import described_sources
 
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 
-def check(cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto") -> CheckReport:
+def check(
+    cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto", trace: Trace | None = None
+) -> CheckReport:
     """Checks a store, to look only; what is wrong with it comes back as findings.
 
     Args:
         cow: The COW store.
         origin: What the snapshot was taken of; with it, records that it does not have are found.
         prefetch: How the metadata is read; see `dmsnap.store.open_store`.
+        trace: Records that.
 
     Raises:
         NotAStore, EmptyStore: Nothing looks like a store.
@@ -37,4 +41,5 @@ def check(cow: Source, *, origin: Source | None = None, prefetch: str | int = "a
         if below is not None:
             hint = "name the device that the snapshot was taken of as origin"
             refuse_same(cow, below, "COW device cannot be the same as origin device", hint, parts=False)
-        return check_store(open_source(cow, stack), origin=below, prefetch=prefetch)
+        new_load = None if trace is None else trace.new_load
+        return check_store(open_source(cow, stack), origin=below, prefetch=prefetch, new_load=new_load)

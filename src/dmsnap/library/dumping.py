@@ -17,11 +17,13 @@ from dmsnap.library.creation import BadStoreSize
 from dmsnap.library.opening import open_source
 from dmsnap.library.output_file import check_output_file, whole_output
 from dmsnap.library.source import Source
+from dmsnap.library.tracing.trace import Trace
 from dmsnap.maintenance.dumping import FORMATS, read_dump
 from dmsnap.maintenance.events import Begin, Data, Events, Exceptions
 from dmsnap.maintenance.reading import read_data, read_events
 from dmsnap.maintenance.writing import write_events
 from dmsnap.store.format import MAGIC, exceptions_per_area, unpack_header
+from dmsnap.store.load_trace import recorded
 from dmsnap.transfer.raw import OutputInTheWay
 from dmsnap.transfer.whole_file import whole_file
 
@@ -65,6 +67,7 @@ def dump(
     data: bool = False,
     overwrite: bool = False,
     prefetch: str | int = "auto",
+    trace: Trace | None = None,
 ) -> int:
     """Writes down what a store holds, as it lies there, also one that is invalid; returns the number of exceptions.
 
@@ -75,6 +78,7 @@ def dump(
         data: Also the content of the chunks, in base64; not in packed form.
         overwrite: Replace a file that is there already; never a store, nor what is read.
         prefetch: How the store's areas are read; as `open_snapshot`.
+        trace: Records that.
 
     Raises:
         DmsnapError: `BadDumpChoice`; the store cannot be read, or only in part; ``out`` is in the way or cannot be
@@ -88,12 +92,14 @@ def dump(
     if isinstance(out, str | os.PathLike):
         _refuse_in_the_way(os.fspath(out), [cow], overwrite=overwrite, what="the dump")
     with ExitStack() as stack:
-        events = read_events(open_source(cow, stack), data=data, prefetch=prefetch)
+        device = open_source(cow, stack)
         if isinstance(out, str | os.PathLike):
             file = stack.enter_context(whole_output(os.fspath(out)))
         else:
             file = stack.enter_context(_buffered(out))
-        return FORMATS[format].write(events, file)
+        load = None if trace is None else trace.new_load()
+        with recorded(load, device, prefetch):
+            return FORMATS[format].write(read_events(device, data=data, prefetch=prefetch, trace=load), file)
 
 
 def restore(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -18,14 +19,17 @@ from dmsnap.maintenance.record_findings import early_end, end_lost, record_findi
 from dmsnap.maintenance.room_findings import invalid, leaked, may_have_been_under_way, room_findings
 from dmsnap.maintenance.surveying import Numbers, Survey, Surveyor, data_index
 from dmsnap.store.format import FIRST_DATA_CHUNK, MAGIC, RECORD_BYTES, SECTOR_BYTES, VERSION, Header, area_chunk
+from dmsnap.store.load_trace import LoadTrace, recorded
 from dmsnap.store.loading import TruncatedStore
 
-__all__ = ["Areas", "CheckReport", "Examined", "check_store", "examine", "fitting_behind"]
+__all__ = ["Areas", "CheckReport", "Examined", "NewLoad", "check_store", "examine", "fitting_behind"]
 
 _LOOKED_AT_BYTES = 1 << 16
 _LOOKED_AT_CHUNKS = 8
 _BEHIND_BYTES = 1 << 20
 """How much of an area behind its end marker is looked at."""
+
+NewLoad = Callable[[], LoadTrace]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +69,27 @@ class CheckReport:
         return asdict(self) | {"findings": [asdict(finding) for finding in self.findings]}
 
 
-def check_store(device: BlockDevice, *, origin: BlockDevice | None = None, prefetch: str | int = "auto") -> CheckReport:
+def check_store(
+    device: BlockDevice,
+    *,
+    origin: BlockDevice | None = None,
+    prefetch: str | int = "auto",
+    new_load: NewLoad | None = None,
+) -> CheckReport:
     """Checks a store, reading its metadata once and nothing else. Damage never raises: it is told.
 
     Args:
         device: The COW device; it is never written to.
         origin: What the snapshot was taken of, where it is known; only its size counts.
         prefetch: As for `dmsnap.store.open_store`.
+        new_load: Gives a trace for each time that the areas are read: twice where the header's chunk size is wrong.
 
     Raises:
         NotAStore, EmptyStore: Nothing looks like a store.
         IOFailed: The header cannot be read.
         BadPrefetch: No such policy.
     """
-    examined = examine(device, origin=origin, prefetch=prefetch)
+    examined = examine(device, origin=origin, prefetch=prefetch, new_load=new_load)
     found = examined.areas
     if found is None:
         return CheckReport(device.name, False, None, 0, 0, 0, 0, 0, examined.findings)
@@ -111,7 +122,12 @@ class Examined:
 
 
 def examine(
-    device: BlockDevice, *, origin: BlockDevice | None = None, prefetch: str | int = "auto", older: bool = False
+    device: BlockDevice,
+    *,
+    origin: BlockDevice | None = None,
+    prefetch: str | int = "auto",
+    older: bool = False,
+    new_load: NewLoad | None = None,
 ) -> Examined:
     """As `check_store`, with all that was read.
 
@@ -120,6 +136,7 @@ def examine(
         origin: As for `check_store`.
         prefetch: As for `check_store`.
         older: Of an empty store in the place of an old one of another chunk size, read the old one.
+        new_load: As for `check_store`.
 
     Raises:
         NotAStore, EmptyStore, IOFailed, BadPrefetch: As `check_store`.
@@ -129,7 +146,7 @@ def examine(
     if header is None:
         return Examined(Header(MAGIC, 0, VERSION, 0), tuple(findings), None)
     origin_bytes = None if origin is None else origin.size_bytes
-    found = _check_areas(device, header, origin_bytes, prefetch)
+    found = _check_areas(device, header, origin_bytes, prefetch, new_load)
     if not findings and found.senseless:
         doubt = chunk_size_doubt(device, header, garbage=found.garbage)
         if doubt is not None:
@@ -139,7 +156,7 @@ def examine(
                 other = header._replace(chunk_size_sectors=fitting_chunk_sizes(device)[0].chunk_size_sectors)
             if other != header:
                 header = other
-                found = _check_areas(device, header, origin_bytes, prefetch)
+                found = _check_areas(device, header, origin_bytes, prefetch, new_load)
     findings += found.findings
     order = list(Severity)
     return Examined(header, tuple(sorted(findings, key=lambda finding: -order.index(finding.severity))), found)
@@ -176,9 +193,11 @@ class Areas:
         return self.senseless and (self.read > 0 or self.stopped)
 
 
-def _check_areas(device: BlockDevice, header: Header, origin_bytes: int | None, prefetch: str | int) -> Areas:
+def _check_areas(
+    device: BlockDevice, header: Header, origin_bytes: int | None, prefetch: str | int, new_load: NewLoad | None
+) -> Areas:
     geometry = Geometry.of(header.chunk_size_sectors, device.size_bytes, origin_bytes)
-    survey, stopped = _surveyed(device, header, geometry, prefetch)
+    survey, stopped = _surveyed(device, header, geometry, prefetch, new_load)
     end = first_garbage(survey, geometry)
     findings = [] if stopped is None else [stopped]
     whole, read = stopped is None, survey.count
@@ -198,15 +217,17 @@ def _check_areas(device: BlockDevice, header: Header, origin_bytes: int | None, 
 
 
 def _surveyed(
-    device: BlockDevice, header: Header, geometry: Geometry, prefetch: str | int
+    device: BlockDevice, header: Header, geometry: Geometry, prefetch: str | int, new_load: NewLoad | None
 ) -> tuple[Survey, Finding | None]:
     """Returns what can be read of the records, and what stopped it before their end."""
     surveyor = Surveyor(geometry.per_area)
     stopped = None
+    load = None if new_load is None else new_load()
     try:
-        for event in read_events(device, header=header, prefetch=prefetch):
-            if isinstance(event, Exceptions):
-                surveyor.add(event)
+        with recorded(load, device, prefetch):
+            for event in read_events(device, header=header, prefetch=prefetch, trace=load):
+                if isinstance(event, Exceptions):
+                    surveyor.add(event)
     except TruncatedStore:
         survey = surveyor.survey()
         return survey, _past_the_end(survey.count // geometry.per_area, geometry)

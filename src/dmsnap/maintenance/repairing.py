@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dmsnap.block.contract import BlockDevice, IOFailed
 from dmsnap.errors import DmsnapError
-from dmsnap.maintenance.checking import Areas, Examined, examine
+from dmsnap.maintenance.checking import Areas, Examined, NewLoad, examine
 from dmsnap.maintenance.events import BATCH_RECORDS, Begin, Data, End, Events, Exceptions
 from dmsnap.maintenance.finding import Finding, Kind, Severity
 from dmsnap.maintenance.judging_records import judge_records
@@ -85,6 +85,7 @@ class Repair:
             store is brought back whose place an empty one has taken.
         prefetch: As for `dmsnap.store.open_store`.
         least_bytes: How large the new store is to be at least.
+        new_load: As for `dmsnap.maintenance.checking.check_store`.
 
     Attributes:
         report: What was found, and what would be done.
@@ -104,11 +105,12 @@ class Repair:
         accept: Collection[str] = (),
         prefetch: str | int = "auto",
         least_bytes: int = 0,
+        new_load: NewLoad | None = None,
     ) -> None:
         self._device = device
         self._accept = frozenset(str(word) for word in accept)
         older = Kind.CHUNK_SIZE.value in self._accept
-        examined = examine(device, origin=origin, prefetch=prefetch, older=older)
+        examined = examine(device, origin=origin, prefetch=prefetch, older=older, new_load=new_load)
         if examined.areas is None:
             raise CannotRepair(
                 f"{device.name}: cannot be repaired: its chunk size is lost, and there are no records to tell it",

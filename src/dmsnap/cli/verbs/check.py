@@ -11,6 +11,7 @@ import dmsnap
 from dmsnap.cli.options import json_option, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import for_eyes, print_json, result_stream
 from dmsnap.cli.text import printable, readable_size
+from dmsnap.cli.tracing import trace_option, traced
 
 if TYPE_CHECKING:
     from dmsnap.maintenance.checking import CheckReport
@@ -23,10 +24,19 @@ COLOURS = {"note": "cyan", "warning": "yellow", "damage": "red"}
 @snap_argument
 @origin_option(required=False)
 @prefetch_option
+@trace_option
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing: the exit status tells.")
 @click.pass_context
-def command(context: click.Context, snap: str, origin: str | None, prefetch: str, as_json: bool, quiet: bool) -> None:
+def command(
+    context: click.Context,
+    snap: str,
+    origin: str | None,
+    prefetch: str,
+    trace: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Find what is wrong or odd with the store SNAP, and say what to do about it.
 
     Notes and warnings are told, and the exit status is 0; damage makes it 1. With --origin, records for chunks that
@@ -34,14 +44,15 @@ def command(context: click.Context, snap: str, origin: str | None, prefetch: str
     """
     if as_json and quiet:
         raise click.UsageError("--json and --quiet exclude each other")
-    report = dmsnap.check(snap, origin=origin, prefetch=prefetch)
-    if as_json:
-        print_json(report.to_json())
-    elif not quiet:
-        coloured = for_eyes()
-        stream = result_stream()
-        for severity, line in lines(report):
-            stream.write(click.style(line, fg=COLOURS[severity], bold=True) if severity and coloured else line)
+    with traced(trace, snap, origin) as recorder:
+        report = dmsnap.check(snap, origin=origin, prefetch=prefetch, trace=recorder)
+        if as_json:
+            print_json(report.to_json())
+        elif not quiet:
+            coloured = for_eyes()
+            stream = result_stream()
+            for severity, line in lines(report):
+                stream.write(click.style(line, fg=COLOURS[severity], bold=True) if severity and coloured else line)
     if report.damaged:
         context.exit(1)
 

@@ -10,6 +10,7 @@ import dmsnap
 from dmsnap.cli.options import PATH, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import result_stream
 from dmsnap.cli.text import printable
+from dmsnap.cli.tracing import trace_option, traced
 from dmsnap.errors import DmsnapError
 
 
@@ -31,7 +32,8 @@ class TerminalInTheWay(DmsnapError):
 @click.option("--data", is_flag=True, help="Also what the chunks hold, in base64; not with packed.")
 @click.option("--force", is_flag=True, help="Replace OUT, if it is a file that exists.")
 @prefetch_option
-def command(snap: str, out: str | None, form: str, data: bool, force: bool, prefetch: str) -> None:
+@trace_option
+def command(snap: str, out: str | None, form: str, data: bool, force: bool, prefetch: str, trace: str | None) -> None:
     """Write down what the store SNAP holds: its header and each exception, in their order.
 
     'dmsnap restore' makes the same metadata of it again, byte for byte, also of a store that is invalid or has odd
@@ -43,7 +45,15 @@ def command(snap: str, out: str | None, form: str, data: bool, force: bool, pref
         stream = result_stream()
         if form == "packed" and stream.isatty():
             raise TerminalInTheWay("a packed dump would garble the terminal", hint="name a file with -o, or pipe it on")
-        dmsnap.dump(snap, sys.stdout.buffer, format=form, data=data, prefetch=prefetch)
-    else:
-        count = dmsnap.dump(snap, out, format=form, data=data, overwrite=force, prefetch=prefetch)
-        result_stream().write(f"{printable(out)}: {count} exceptions{' and their data' if data else ''}\n")
+    with traced(trace, snap, out) as recorder:
+        count = dmsnap.dump(
+            snap,
+            sys.stdout.buffer if out is None else out,
+            format=form,
+            data=data,
+            overwrite=force,
+            prefetch=prefetch,
+            trace=recorder,
+        )
+        if out is not None:
+            result_stream().write(f"{printable(out)}: {count} exceptions{' and their data' if data else ''}\n")
