@@ -59,7 +59,7 @@ def repair(
         size_bytes: How large the new store is to be at least: for one that ran full.
         prefetch: How the metadata is read; see `dmsnap.store.open_store`.
         trace: Records that; and how the new store is loaded, for ``image``.
-        progress: Called as ``progress(done_bytes, total_bytes)``, for the copies and then for the image.
+        progress: Called as ``progress(done_bytes, total_bytes)``, for the records, the copies, and the image.
 
     Raises:
         NotAccepted: Something is doubtful and not accepted. Its ``report`` says what; nothing was written.
@@ -88,6 +88,7 @@ def repair(
             prefetch=prefetch,
             least_bytes=size_bytes,
             new_load=None if trace is None else trace.new_load,
+            progress=progress,
         )
         if plan.report.refused:
             raise NotAccepted(plan.report)

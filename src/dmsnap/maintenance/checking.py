@@ -14,6 +14,7 @@ from dmsnap.maintenance.finding import Finding, Kind, Severity
 from dmsnap.maintenance.fitting import fitting_chunk_sizes
 from dmsnap.maintenance.judging_header import chunk_size_doubt, judge_header
 from dmsnap.maintenance.judging_records import Geometry, Place, RecordFacts, first_garbage, judge_records
+from dmsnap.maintenance.progress import Progress, telling
 from dmsnap.maintenance.reading import read_events
 from dmsnap.maintenance.record_findings import early_end, end_lost, record_findings
 from dmsnap.maintenance.room_findings import invalid, leaked, may_have_been_under_way, room_findings
@@ -30,6 +31,7 @@ _BEHIND_BYTES = 1 << 20
 """How much of an area behind its end marker is looked at."""
 
 NewLoad = Callable[[], LoadTrace]
+"""Makes a new trace, of one reading of the areas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ def check_store(
     origin: BlockDevice | None = None,
     prefetch: str | int = "auto",
     new_load: NewLoad | None = None,
+    progress: Progress | None = None,
 ) -> CheckReport:
     """Checks a store, reading its metadata once and nothing else. Damage never raises: it is told.
 
@@ -83,13 +86,14 @@ def check_store(
         origin: What the snapshot was taken of, where it is known; only its size counts.
         prefetch: As for `dmsnap.store.open_store`.
         new_load: Gives a trace for each time that the areas are read: twice where the header's chunk size is wrong.
+        progress: Hears how far through the device that has come.
 
     Raises:
         NotAStore, EmptyStore: Nothing looks like a store.
         IOFailed: The header cannot be read.
         BadPrefetch: No such policy.
     """
-    examined = examine(device, origin=origin, prefetch=prefetch, new_load=new_load)
+    examined = examine(device, origin=origin, prefetch=prefetch, new_load=new_load, progress=progress)
     found = examined.areas
     if found is None:
         return CheckReport(device.name, False, None, 0, 0, 0, 0, 0, examined.findings)
@@ -128,6 +132,7 @@ def examine(
     prefetch: str | int = "auto",
     older: bool = False,
     new_load: NewLoad | None = None,
+    progress: Progress | None = None,
 ) -> Examined:
     """As `check_store`, with all that was read.
 
@@ -137,6 +142,7 @@ def examine(
         prefetch: As for `check_store`.
         older: Of an empty store in the place of an old one of another chunk size, read the old one.
         new_load: As for `check_store`.
+        progress: As for `check_store`.
 
     Raises:
         NotAStore, EmptyStore, IOFailed, BadPrefetch: As `check_store`.
@@ -146,7 +152,7 @@ def examine(
     if header is None:
         return Examined(Header(MAGIC, 0, VERSION, 0), tuple(findings), None)
     origin_bytes = None if origin is None else origin.size_bytes
-    found = _check_areas(device, header, origin_bytes, prefetch, new_load)
+    found = _check_areas(device, header, origin_bytes, prefetch, new_load, progress)
     if not findings and found.senseless:
         doubt = chunk_size_doubt(device, header, garbage=found.garbage)
         if doubt is not None:
@@ -156,7 +162,7 @@ def examine(
                 other = header._replace(chunk_size_sectors=fitting_chunk_sizes(device)[0].chunk_size_sectors)
             if other != header:
                 header = other
-                found = _check_areas(device, header, origin_bytes, prefetch, new_load)
+                found = _check_areas(device, header, origin_bytes, prefetch, new_load, progress)
     findings += found.findings
     order = list(Severity)
     return Examined(header, tuple(sorted(findings, key=lambda finding: -order.index(finding.severity))), found)
@@ -194,10 +200,15 @@ class Areas:
 
 
 def _check_areas(
-    device: BlockDevice, header: Header, origin_bytes: int | None, prefetch: str | int, new_load: NewLoad | None
+    device: BlockDevice,
+    header: Header,
+    origin_bytes: int | None,
+    prefetch: str | int,
+    new_load: NewLoad | None,
+    progress: Progress | None,
 ) -> Areas:
     geometry = Geometry.of(header.chunk_size_sectors, device.size_bytes, origin_bytes)
-    survey, stopped = _surveyed(device, header, geometry, prefetch, new_load)
+    survey, stopped = _surveyed(device, header, geometry, prefetch, new_load, progress)
     end = first_garbage(survey, geometry)
     findings = [] if stopped is None else [stopped]
     whole, read = stopped is None, survey.count
@@ -217,7 +228,12 @@ def _check_areas(
 
 
 def _surveyed(
-    device: BlockDevice, header: Header, geometry: Geometry, prefetch: str | int, new_load: NewLoad | None
+    device: BlockDevice,
+    header: Header,
+    geometry: Geometry,
+    prefetch: str | int,
+    new_load: NewLoad | None,
+    progress: Progress | None,
 ) -> tuple[Survey, Finding | None]:
     """Returns what can be read of the records, and what stopped it before their end."""
     surveyor = Surveyor(geometry.per_area)
@@ -225,7 +241,7 @@ def _surveyed(
     load = None if new_load is None else new_load()
     try:
         with recorded(load, device, prefetch):
-            for event in read_events(device, header=header, prefetch=prefetch, trace=load):
+            for event in telling(read_events(device, header=header, prefetch=prefetch, trace=load), progress):
                 if isinstance(event, Exceptions):
                     surveyor.add(event)
     except TruncatedStore:

@@ -8,7 +8,7 @@ in both numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from dmsnap.errors import DmsnapError
 from dmsnap.maintenance.distinct import Pairs, in_metadata_order, in_origin_order
 from dmsnap.maintenance.events import Begin, Data, End, Events, Exceptions
 from dmsnap.maintenance.gathering import BATCH_BYTES, Content, Gathered, gather, nonzero, unlike
+from dmsnap.maintenance.progress import Progress
 from dmsnap.maintenance.rechunking import divided, exceptions_at, joined, joined_in_origin_order
 from dmsnap.maintenance.room import copies_in_order, needed_bytes
 from dmsnap.store import FindingKind, Store
@@ -24,9 +25,6 @@ from dmsnap.store.format import MAGIC, SECTOR_BYTES, VERSION, Header, check_chun
 from dmsnap.target.snapshot import SnapshotDevice
 
 __all__ = ["NeedsOrigin", "NotSound", "compacted", "refuse_unsound"]
-
-Progress = Callable[[int, int], None]
-"""``progress(done_bytes, total_bytes)``."""
 
 
 class NotSound(DmsnapError):

@@ -10,6 +10,7 @@ import click
 import dmsnap
 from dmsnap.cli.options import json_option, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import for_eyes, print_json, result_stream
+from dmsnap.cli.progress import progress_bar
 from dmsnap.cli.text import printable, readable_size
 from dmsnap.cli.tracing import trace_option, traced
 
@@ -45,7 +46,8 @@ def command(
     if as_json and quiet:
         raise click.UsageError("--json and --quiet exclude each other")
     with traced(trace, snap, origin) as recorder:
-        report = dmsnap.check(snap, origin=origin, prefetch=prefetch, trace=recorder)
+        with progress_bar(f"check {printable(snap)}", wanted=not as_json and not quiet) as progress:
+            report = dmsnap.check(snap, origin=origin, prefetch=prefetch, trace=recorder, progress=progress)
         if as_json:
             print_json(report.to_json())
         elif not quiet:

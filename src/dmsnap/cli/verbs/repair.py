@@ -68,7 +68,7 @@ def command(
         raise click.UsageError("--image and --map take --origin")
     with traced(trace, snap, origin, new, image, map_file) as recorder:
         try:
-            with progress_bar(f"repair {printable(new)}") as progress:
+            with progress_bar(f"repair {printable(new)}", wanted=not as_json) as progress:
                 report = dmsnap.repair(
                     snap,
                     new,
