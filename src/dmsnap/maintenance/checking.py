@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from dmsnap.block.contract import BlockDevice, IOFailed
 from dmsnap.maintenance.events import Exceptions
-from dmsnap.maintenance.finding import Finding, Kind, Severity
 from dmsnap.maintenance.fitting import fitting_chunk_sizes
 from dmsnap.maintenance.judging_header import chunk_size_doubt, judge_header
 from dmsnap.maintenance.judging_records import Geometry, Place, RecordFacts, first_garbage, judge_records
@@ -19,6 +18,7 @@ from dmsnap.maintenance.reading import read_events
 from dmsnap.maintenance.record_findings import early_end, end_lost, record_findings
 from dmsnap.maintenance.room_findings import invalid, leaked, may_have_been_under_way, room_findings
 from dmsnap.maintenance.surveying import Numbers, Survey, Surveyor, data_index
+from dmsnap.store.finding import Finding, Kind, Severity, worst_first
 from dmsnap.store.format import FIRST_DATA_CHUNK, MAGIC, RECORD_BYTES, SECTOR_BYTES, VERSION, Header, area_chunk
 from dmsnap.store.load_trace import LoadTrace, recorded
 from dmsnap.store.loading import TruncatedStore
@@ -164,8 +164,7 @@ def examine(
                 header = other
                 found = _check_areas(device, header, origin_bytes, prefetch, new_load, progress)
     findings += found.findings
-    order = list(Severity)
-    return Examined(header, tuple(sorted(findings, key=lambda finding: -order.index(finding.severity))), found)
+    return Examined(header, worst_first(findings), found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from dmsnap.maintenance.gathering import BATCH_BYTES, Content, Gathered, gather,
 from dmsnap.maintenance.progress import Progress
 from dmsnap.maintenance.rechunking import divided, exceptions_at, joined, joined_in_origin_order
 from dmsnap.maintenance.room import copies_in_order, needed_bytes
-from dmsnap.store import FindingKind, Store
+from dmsnap.store import Kind, Store
 from dmsnap.store.format import MAGIC, SECTOR_BYTES, VERSION, Header, check_chunk_size
 from dmsnap.target.snapshot import SnapshotDevice
 
@@ -92,7 +92,7 @@ def refuse_unsound(store: Store) -> None:
             device=store.device.name,
         )
     for finding in store.findings:
-        if finding.kind is not FindingKind.DUPLICATE:
+        if finding.kind is not Kind.DUPLICATE:
             raise NotSound(
                 f"{store.device.name}: {finding.message}",
                 hint="'dmsnap check' says more, and 'dmsnap repair' saves what can be saved",

@@ -15,7 +15,6 @@ from dmsnap.block.contract import BlockDevice, IOFailed
 from dmsnap.errors import DmsnapError
 from dmsnap.maintenance.checking import Areas, Examined, NewLoad, examine
 from dmsnap.maintenance.events import BATCH_RECORDS, Begin, Data, End, Events, Exceptions
-from dmsnap.maintenance.finding import Finding, Kind, Severity
 from dmsnap.maintenance.judging_records import judge_records
 from dmsnap.maintenance.progress import Progress
 from dmsnap.maintenance.reading import read_data
@@ -23,7 +22,8 @@ from dmsnap.maintenance.reading_behind import survey_beyond
 from dmsnap.maintenance.repair_report import LastRecord, RepairReport
 from dmsnap.maintenance.salvaging import judge_fates
 from dmsnap.maintenance.writing import write_events
-from dmsnap.store.format import MAGIC, RECORD_BYTES, VERSION, area_chunk
+from dmsnap.store.finding import Finding, Kind, Severity
+from dmsnap.store.format import MAGIC, VERSION, area_chunk, record_place
 
 __all__ = ["ALL", "CannotRepair", "NotAccepted", "Repair", "repair"]
 
@@ -35,7 +35,7 @@ _OF_RECORDS = {
     Kind.OUTSIDE_COW,
     Kind.INTO_METADATA,
     Kind.TOP_BITS,
-    Kind.DUPLICATE_COW,
+    Kind.SHARED_COPY,
 }
 """Damage to records whose origin chunks are known. Of two for one chunk, one may have been another chunk's."""
 
@@ -276,7 +276,6 @@ def _last_record(areas: Areas) -> LastRecord | None:
     if not survey.count:
         return None
     number = survey.count - 1
-    area, index = divmod(number, geometry.per_area)
-    offset = area_chunk(area, geometry.per_area) * geometry.chunk_bytes + index * RECORD_BYTES
     left = max(0, geometry.capacity - areas.facts.highest - 1)
-    return LastRecord(number, area, index, offset, int(survey.origin[number]), left)
+    place = record_place(number, geometry.per_area, geometry.chunk_bytes)
+    return LastRecord(number, *place, int(survey.origin[number]), left)

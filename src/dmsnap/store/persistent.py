@@ -67,7 +67,7 @@ class Store:
         areas: Metadata areas in use, the one with the end marker included (the kernel's ``current_area`` + 1).
         committed: Records in the last of them.
         next_free: The chunk that the next exception would get.
-        findings: What is odd in the records.
+        findings: What is odd in the records, the worst first.
     """
 
     device: BlockDevice

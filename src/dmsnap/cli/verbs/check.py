@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 import dmsnap
+from dmsnap.cli.findings import COLOURS, finding_lines
 from dmsnap.cli.options import json_option, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import for_eyes, print_json, result_stream
 from dmsnap.cli.progress import progress_bar
@@ -16,9 +17,6 @@ from dmsnap.cli.tracing import trace_option, traced
 
 if TYPE_CHECKING:
     from dmsnap.maintenance.checking import CheckReport
-    from dmsnap.maintenance.finding import Finding
-
-COLOURS = {"note": "cyan", "warning": "yellow", "damage": "red"}
 
 
 @verb("check")
@@ -65,13 +63,6 @@ def lines(report: CheckReport) -> Iterator[tuple[str, str]]:
     yield from finding_lines(report.findings)
 
 
-def finding_lines(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
-    """Yields what to tell of findings, in pieces as `lines`."""
-    for finding in findings:
-        yield finding.severity.value, f"{finding.severity.value}: {finding.kind.value}"
-        yield "", f": {printable(finding.message)}{_place(finding)}\n    {printable(finding.advice)}\n"
-
-
 def _verdict(report: CheckReport) -> str:
     if report.damaged:
         return "damaged"
@@ -84,9 +75,3 @@ def _numbers(report: CheckReport) -> Iterator[str]:
     areas = "1 area" if report.areas == 1 else f"{report.areas} areas"
     yield f"{report.exceptions} exceptions in {areas}, chunks of {readable_size(report.chunk_size_bytes)}"
     yield f"{report.left_chunks} left"
-
-
-def _place(finding: Finding) -> str:
-    if finding.area is not None and finding.index is not None:
-        return f" (area {finding.area}, record {finding.index}, at byte {finding.offset_bytes})"
-    return ""

@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING
 import click
 
 import dmsnap
+from dmsnap.cli.findings import COLOURS, finding_lines
 from dmsnap.cli.options import PATH, json_option, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import for_eyes, print_json, result_stream
 from dmsnap.cli.progress import progress_bar
 from dmsnap.cli.sizes import size_callback
 from dmsnap.cli.text import printable, readable_size
 from dmsnap.cli.tracing import trace_option, traced
-from dmsnap.cli.verbs.check import COLOURS, finding_lines
 from dmsnap.library.volumes.address import is_lvm_address
-from dmsnap.maintenance.finding import Kind
 
 if TYPE_CHECKING:
     from dmsnap.maintenance.repair_report import RepairReport
     from dmsnap.maintenance.salvaging import RecordFate
+
+
+def _accept_callback(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    from dmsnap.store.finding import Kind
+
+    known = click.Choice([*(kind.value for kind in Kind), "all"])
+    return tuple(known.convert(value, parameter, context) for value in values)
 
 
 @verb("repair")
@@ -31,8 +37,8 @@ if TYPE_CHECKING:
 @click.option(
     "--accept",
     metavar="KIND",
-    type=click.Choice([*(kind.value for kind in Kind), "all"]),
     multiple=True,
+    callback=_accept_callback,
     help="Take the doubts that a kind of damage brings, by the word of 'dmsnap check'; 'all' for each.",
 )
 @click.option(
