@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from dmsnap.library.opening import open_source, refuse_same
 from dmsnap.library.source import Source
-from dmsnap.library.tracing.trace import Trace
 from dmsnap.library.volumes.opened import OpenVolumes
 from dmsnap.library.volumes.sources import described_sources
 
 if TYPE_CHECKING:
+    from dmsnap.library.tracing.trace import Trace
     from dmsnap.maintenance.checking import CheckReport
     from dmsnap.transfer.copying import Progress
 
