@@ -10,8 +10,8 @@ import engine
 with engine.instrumented(include=["dmsnap"]):
     from dmsnap.block.memory import MemoryDevice
     from dmsnap.maintenance.checking import CheckReport, check_store
-    from dmsnap.maintenance.finding import Kind
     from dmsnap.store import NotAStore
+    from dmsnap.store.finding import Kind
 from dmsnap.testing.store_model import StoreModel, model_store
 
 PREFETCH = ("auto", "kernel", 0, 7)
@@ -58,7 +58,7 @@ def compare(report: CheckReport, model: StoreModel, valid: int) -> None:
     assert counts[Kind.OUTSIDE_COW] + counts[Kind.TRUNCATED] == model.findings.get("outside-cow", 0)
     for kind in (Kind.TOP_BITS, Kind.INTO_METADATA, Kind.OUTSIDE_ORIGIN):
         assert counts[kind] == model.findings.get(kind.value, 0), kind
-    assert counts[Kind.DUPLICATE_ORIGIN] >= model.findings.get("duplicate", 0) - counts[Kind.OUTSIDE_ORIGIN]
+    assert counts[Kind.DUPLICATE] >= model.findings.get("duplicate", 0) - counts[Kind.OUTSIDE_ORIGIN]
 
 
 def kinds_of(report: CheckReport) -> set[Kind]:

@@ -11,7 +11,7 @@ with engine.instrumented(include=["dmsnap"]):
     from dmsnap.errors import DmsnapError
     from dmsnap.store import Store, open_store
     from dmsnap.target import parse_status, status_words
-from dmsnap.testing.store_model import StoreModel, model_store
+from dmsnap.testing.store_model import StoreModel, counted, model_store
 
 PREFETCH = ("auto", "kernel", 0, 1, 7)
 
@@ -49,7 +49,7 @@ def compare(store: Store, model: StoreModel) -> None:
     for origin in [near for chunk in [0, *list(copies)[:20]] for near in (chunk - 1, chunk, chunk + 1) if near >= 0]:
         assert store.table.lookup(origin) == copies.get(origin)
     assert (store.areas, store.committed, store.next_free) == (model.areas, model.committed, model.next_free)
-    assert {finding.kind.value: finding.count for finding in store.findings} == model.findings
+    assert counted(store.findings) == model.findings
     assert status_words(store) == model.status
     assert str(parse_status(model.status)) == model.status
 

@@ -204,7 +204,6 @@ def test_every_json_field_is_documented() -> None:
     from dmsnap.library.tuning.trials import DepthTime
     from dmsnap.library.volumes.rows import GroupRow, PhysicalRow, VolumeRow
     from dmsnap.maintenance.comparing import DiffRange
-    from dmsnap.maintenance.finding import Finding as FoundByCheck
     from dmsnap.maintenance.rechunking import WhatIf
     from dmsnap.maintenance.repair_report import LastRecord
     from dmsnap.maintenance.repairing import Repair
@@ -217,7 +216,6 @@ def test_every_json_field_is_documented() -> None:
     a_repair = Repair(NAMED_DAMAGES["magic"].device()).report
     assert documented_fields("`dmsnap info ") == [field.name for field in dataclasses.fields(dmsnap.StoreInfo)]
     assert documented_fields("`dmsnap check ") == [field.name for field in dataclasses.fields(dmsnap.CheckReport)]
-    assert documented_fields("What a check finds") == [field.name for field in dataclasses.fields(FoundByCheck)]
     assert documented_fields("`dmsnap repair ") == list(a_repair.to_json())
     assert documented_fields("The last record of an invalid store") == [
         field.name for field in dataclasses.fields(LastRecord)

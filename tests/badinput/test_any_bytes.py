@@ -9,7 +9,7 @@ from dmsnap.errors import DmsnapError
 from dmsnap.store import open_store
 from dmsnap.target import DamagedException, SnapshotDevice, SnapshotInvalid, status_words
 from dmsnap.testing.damage import DAMAGES, sound_store
-from dmsnap.testing.store_model import model_store
+from dmsnap.testing.store_model import counted, model_store
 from dmsnap.testing.strategies import any_bytes, damaged_stores, mutated, stores
 
 settings.register_profile("badinput", deadline=None, derandomize=True)
@@ -39,7 +39,7 @@ def agrees_with_the_model(data, origin_size_bytes=None):
     assert copies == model.copies
     assert (store.valid, len(store.table)) == (model.valid, len(model.copies))
     assert (store.areas, store.committed, store.next_free) == (model.areas, model.committed, model.next_free)
-    assert {finding.kind.value: finding.count for finding in store.findings} == model.findings
+    assert counted(store.findings) == model.findings
     assert status_words(store) == model.status
 
 

@@ -9,7 +9,7 @@ import dmsnap
 from dmsnap.errors import DmsnapError
 from dmsnap.target import DamagedException
 from dmsnap.testing.damage import DAMAGES, ORIGIN_BYTES
-from dmsnap.testing.store_model import model_store
+from dmsnap.testing.store_model import counted, model_store
 
 REFUSED = [name for name, damage in DAMAGES.items() if damage.refusal]
 READABLE = [name for name, damage in DAMAGES.items() if not damage.refusal]
@@ -150,4 +150,4 @@ def test_findings_say_where_and_how_many(name, tmp_path):
     origin = tmp_path / "origin"
     origin.write_bytes(bytes(ORIGIN_BYTES))
     with dmsnap.open_snapshot(path, origin) as snapshot:
-        assert {finding.kind.value: finding.count for finding in snapshot.store.findings} == model.findings
+        assert counted(snapshot.store.findings) == model.findings

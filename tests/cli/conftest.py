@@ -72,15 +72,17 @@ def program(tmp_path: Path) -> Callable[..., Ended]:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Callable[..., tuple[int, bytes]]:
-    """Runs the command with a terminal as stdout and stderr; returns the status and what the terminal got."""
+    """Runs the command with a terminal as stderr, and stdout unless it has another; returns status and what it got."""
 
-    def call(*arguments: str | Path, environment: dict[str, str] | None = None) -> tuple[int, bytes]:
+    def call(
+        *arguments: str | Path, environment: dict[str, str] | None = None, stdout: int | None = None
+    ) -> tuple[int, bytes]:
         master, slave = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, "-m", "dmsnap", *map(os.fspath, arguments)],
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
-            stdout=slave,
+            stdout=slave if stdout is None else stdout,
             stderr=slave,
             env=os.environ | {"TERM": "xterm", "COLUMNS": "100"} | (environment or {}),
         )

@@ -66,8 +66,10 @@ def test_damage_is_a_finding(run, files) -> None:
     data = bytearray(files.store.read_bytes())
     data[4096 + 8 : 4096 + 16] = (1 << 40).to_bytes(8, "little")
     files.store.write_bytes(data)
-    info = json.loads(run("info", files.store, "--json").stdout)
-    assert len(info["findings"]) == 1
+    (finding,) = json.loads(run("info", files.store, "--json").stdout)["findings"]
+    assert (finding["kind"], finding["severity"], finding["count"]) == ("outside-cow", "damage", 1)
+    assert "\nfinding     damage: outside-cow: 1 record with a copy past the end" in run("info", files.store).stdout
+    assert "damage: outside-cow: 1 record with a copy past the end" in run("check", files.store).stdout
 
 
 def test_a_terminal_gets_a_table_with_the_same_facts(terminal, run, files) -> None:

@@ -1,4 +1,4 @@
-"""``--trace FILE``: a trace of every verb that loads a store, whatever the load comes to."""
+"""``--trace FILE``: a trace of every verb that opens a store, whatever the load comes to."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from test_verb_contract import READING, WITHOUT_PREFETCH, assert_one_clear_line,
 from dmsnap.library import output_file
 from dmsnap.library.creation import create
 
-UNTRACED = ("check", "repair", "dump")
-"""They read records as they lie there, and load no table."""
-TRACED = [verb for verb in READING if verb not in WITHOUT_PREFETCH and verb not in UNTRACED]
+TRACED = [verb for verb in READING if verb not in WITHOUT_PREFETCH]
+HITS_OF_OTHERS = {"diff": {"other.cow": 1}}
+"""Which stores a verb loads besides the first one, and how many areas each has."""
 WRITTEN = ("out.img", "new.cow")
 
 
@@ -33,9 +33,12 @@ def test_every_loading_verb_writes_one(verb: str, run, files) -> None:
         (files.folder / name).unlink(missing_ok=True)
     process = run(*line(verb, files.store, files.origin), "--trace", "load.json", "--prefetch", "kernel")
     assert (process.returncode, process.stdout, process.stderr) == (0, plain.stdout, plain.stderr)
-    load = json.loads((files.folder / "load.json").read_text())["loads"][0]
-    assert (load["device"], load["prefetch"]) == (str(files.store), "kernel")
-    assert load["counters"]["hits"] == 2
+    loads = json.loads((files.folder / "load.json").read_text())["loads"]
+    hits = {str(files.store): 2} | HITS_OF_OTHERS.get(verb, {})
+    assert [(load["device"], load["counters"]["hits"]) for load in loads] == list(hits.items())
+    assert {load["prefetch"] for load in loads} == {"kernel"}
+    assert [load["areas"] for load in loads] == list(hits.values())
+    assert all(load["seconds"] > 0 and load["events"] and load["error"] is None for load in loads)
 
 
 @pytest.mark.parametrize("verb", TRACED)
@@ -51,13 +54,26 @@ def test_inputs_and_outputs_are_never_overwritten(verb: str, run, files) -> None
     before = files.store.read_bytes()
     assert_one_clear_line(run(*line(verb, files.store, files.origin), "--trace", "link.json"), 1)
     assert files.store.read_bytes() == before
-    assert not (files.folder / "out.img").exists()
+    assert not any((files.folder / name).exists() for name in WRITTEN)
 
 
-def test_an_exports_own_output_is_no_place_for_it(run, files) -> None:
-    words = ["export", files.store, "out.json", "--origin", files.origin, "--trace", "out.json"]
-    assert_one_clear_line(run(*words), 1)
-    assert not (files.folder / "out.json").exists()
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "out.json"],
+        ["compact", "-o", "out.json"],
+        ["dump", "-o", "out.json"],
+        ["repair", "-o", "out.json"],
+        ["repair", "-o", "new.cow", "--image", "out.json"],
+        ["repair", "-o", "new.cow", "--map", "out.json"],
+    ],
+    ids=" ".join,
+)
+def test_what_the_verb_writes_is_no_place_for_it(words: list[str], run, files) -> None:
+    verb, *rest = words
+    origin = [] if verb == "dump" else ["--origin", files.origin]
+    assert_one_clear_line(run(verb, files.store, *rest, *origin, "--trace", "out.json"), 1)
+    assert not any((files.folder / name).exists() for name in ("out.json", *WRITTEN))
 
 
 def test_a_merge_has_a_load_for_each_store(run, files) -> None:
@@ -68,12 +84,46 @@ def test_a_merge_has_a_load_for_each_store(run, files) -> None:
     assert [load["device"] for load in loads] == [str(files.store), "third.cow"]
 
 
-def test_a_load_that_fails_leaves_its_trace(run, files) -> None:
+def test_the_image_of_a_repair_has_a_load_of_the_new_store(run, files) -> None:
+    words = ["repair", files.store, "-o", "new.cow", "--origin", files.origin, "--image", "out.img"]
+    assert run(*words, "--trace", "load.json").returncode == 0
+    loads = json.loads((files.folder / "load.json").read_text())["loads"]
+    assert [(load["device"], load["areas"]) for load in loads] == [(str(files.store), 2), ("new.cow", 2)]
+
+
+@pytest.mark.parametrize("verb", ["check", "repair"])
+def test_areas_that_are_read_by_two_chunk_sizes_are_two_loads(verb: str, run, files) -> None:
+    content = bytearray(files.store.read_bytes())
+    content[12:16] = (4096).to_bytes(4, "little")
+    files.store.write_bytes(content)
+    words = line(verb, files.store, files.origin)
+    run(*words, *(["--accept", "all"] if verb == "repair" else []), "--trace", "load.json")
+    loads = json.loads((files.folder / "load.json").read_text())["loads"]
+    assert [(load["device"], load["chunk_size_bytes"]) for load in loads] == [
+        (str(files.store), 2 << 20),
+        (str(files.store), 4096),
+    ]
+
+
+@pytest.mark.parametrize("verb", ["info", "dump"])
+def test_a_load_that_fails_leaves_its_trace(verb: str, run, files) -> None:
     os.truncate(files.store, 4096 * 257)  # before the second area
-    process = run("info", files.store, "--trace", "load.json")
-    assert_one_clear_line(process, 1)
+    process = run(verb, files.store, "--trace", "load.json")
+    assert process.returncode == 1
     (load,) = json.loads((files.folder / "load.json").read_text())["loads"]
     assert load["error"] in process.stderr
+    assert [row[2] for row in load["events"] if row[1] in ("prefetch", "miss")] == [0]
+
+
+@pytest.mark.parametrize("words", [["check"], ["repair", "-o", "new.cow"]], ids=lambda words: words[0])
+def test_damage_that_is_told_leaves_the_trace_too(words: list[str], run, files) -> None:
+    os.truncate(files.store, 4096 * 257)
+    verb, *rest = words
+    plain = run(verb, files.store, *rest)
+    assert plain.returncode == 1
+    assert run(verb, files.store, *rest, "--trace", "load.json") == plain
+    (load,) = json.loads((files.folder / "load.json").read_text())["loads"]
+    assert "past the end of the device" in load["error"]
     assert [row[2] for row in load["events"] if row[1] in ("prefetch", "miss")] == [0]
 
 
@@ -106,16 +156,25 @@ def test_a_trace_that_fails_at_the_end_loses_no_result(verb: str, run, files, mo
     assert not (files.folder / "load.json").exists()
 
 
-def test_ctrl_c_leaves_the_trace(files) -> None:
-    code = """
+@pytest.mark.parametrize(
+    ("verb", "module", "taking"),
+    [
+        ("info", "dmsnap.store.census", "RecordCensus.judge"),
+        ("check", "dmsnap.maintenance.surveying", "Surveyor.add"),
+        ("dump", "dmsnap.maintenance.dump_runs", "RunFinder.add"),
+    ],
+)
+def test_ctrl_c_leaves_the_trace(verb: str, module: str, taking: str, files) -> None:
+    name, method = taking.split(".")
+    code = f"""
 import os, signal, sys
-import dmsnap.cli, dmsnap.store.persistent as persistent
-census = persistent.RecordCensus.judge
-def judge(self, batch):
+import dmsnap.cli, {module} as module
+take = module.{taking}
+def interrupted(self, batch):
     os.kill(os.getpid(), signal.SIGINT)
-    return census(self, batch)
-persistent.RecordCensus.judge = judge
-sys.exit(dmsnap.cli.main(["info", sys.argv[1], "--trace", "load.json"]))
+    return take(self, batch)
+module.{name}.{method} = interrupted
+sys.exit(dmsnap.cli.main(["{verb}", sys.argv[1], "--trace", "load.json"]))
 """
     words = [sys.executable, "-c", code, files.store]
     process = subprocess.run(

@@ -14,9 +14,9 @@ import pytest
 
 import dmsnap
 from dmsnap.block.memory import MemoryDevice
-from dmsnap.maintenance.finding import Kind
 from dmsnap.maintenance.repairing import NotAccepted, Repair
 from dmsnap.store import open_store
+from dmsnap.store.finding import Kind
 from dmsnap.target import SnapshotDevice, status_words
 from dmsnap.testing import need_tool
 from dmsnap.testing.kernelvm import KernelVM, need_kernelvm

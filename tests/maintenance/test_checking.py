@@ -12,8 +12,8 @@ import pytest
 from dmsnap.block import MemoryDevice
 from dmsnap.block.open import open_device
 from dmsnap.maintenance.checking import check_store
-from dmsnap.maintenance.finding import Kind, Severity
 from dmsnap.store import EmptyStore, NotAStore
+from dmsnap.store.finding import Kind, Severity
 from dmsnap.testing.damage import DAMAGES, Damage
 from dmsnap.testing.fixtures import load, names
 from dmsnap.testing.named_damage import NAMED_DAMAGES, ORIGIN_BYTES, NamedDamage, sound_store_with_room

@@ -16,10 +16,10 @@ from dmsnap.block.open import open_device
 from dmsnap.block.wrap.fault import FaultDevice, fail_range
 from dmsnap.maintenance.checking import check_store
 from dmsnap.maintenance.doubtful_ranges import Trust, judged_ranges
-from dmsnap.maintenance.finding import Kind, Severity
 from dmsnap.maintenance.repair_report import RepairReport
 from dmsnap.maintenance.repairing import CannotRepair, NotAccepted, Repair
 from dmsnap.store import EmptyStore, NotAStore, open_store
+from dmsnap.store.finding import Kind, Severity
 from dmsnap.testing.fixtures import load, names
 from dmsnap.testing.named_damage import NAMED_DAMAGES, ORIGIN_BYTES, NamedDamage, sound_store_with_room
 from dmsnap.testing.store_builder import in_allocation_order

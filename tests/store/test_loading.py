@@ -11,7 +11,7 @@ from dmsnap.block.contract import IOFailed
 from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.wrap import FaultDevice
 from dmsnap.block.wrap.fault import fail_range
-from dmsnap.store import FindingKind, TruncatedStore, open_store
+from dmsnap.store import Kind, Severity, TruncatedStore, open_store
 from dmsnap.testing.store_builder import area_chunk, build_store, data_chunks, in_allocation_order
 
 SECTORS = 1  # 512-byte chunks: 32 records an area, so that a few records already fill several
@@ -105,18 +105,18 @@ def test_status_numbers_count_sectors():
 def test_the_first_of_two_records_for_a_chunk_wins_and_is_told():
     store = open_store(device_of([(4, 2), (5, 3), (4, 4), (5, 5)]))
     assert content(store) == {4: 2, 5: 3}
-    assert [(f.kind, f.count) for f in store.findings] == [(FindingKind.DUPLICATE, 2)]
+    assert [(f.kind, f.count) for f in store.findings] == [(Kind.DUPLICATE, 2)]
 
 
 @pytest.mark.parametrize(
     ("cow", "kind"),
     [
-        (1, FindingKind.INTO_METADATA),
-        (34, FindingKind.INTO_METADATA),
-        (50, FindingKind.OUTSIDE_COW),
-        (2**56 - 1, FindingKind.OUTSIDE_COW),
-        (2**56 + 3, FindingKind.TOP_BITS),
-        (2**64 - 1, FindingKind.TOP_BITS),
+        (1, Kind.INTO_METADATA),
+        (34, Kind.INTO_METADATA),
+        (50, Kind.OUTSIDE_COW),
+        (2**56 - 1, Kind.OUTSIDE_COW),
+        (2**56 + 3, Kind.TOP_BITS),
+        (2**64 - 1, Kind.TOP_BITS),
     ],
 )
 def test_a_record_that_points_nowhere_is_a_finding_and_the_rest_loads(cow, kind):
@@ -131,7 +131,10 @@ def test_a_record_beyond_the_origin_is_a_finding_where_the_origin_is_known():
     device = device_of([(4, 2), (9, 3), (2**63, 4)])
     assert [f.count for f in open_store(device).findings] == [1]
     store = open_store(device, origin_size_bytes=5 * CHUNK)
-    assert [(f.kind, f.count) for f in store.findings] == [(FindingKind.OUTSIDE_ORIGIN, 2)]
+    assert [(f.kind, f.severity, f.count) for f in store.findings] == [
+        (Kind.OUTSIDE_ORIGIN, Severity.DAMAGE, 1),  # no device has that chunk
+        (Kind.OUTSIDE_ORIGIN, Severity.WARNING, 1),
+    ]
     assert store.table.lookup(4) == 2
 
 
@@ -155,7 +158,7 @@ def test_chunks_over_1_mib_are_read_in_pieces_and_load_the_same():
     store = open_store(MemoryDevice(out.getvalue(), read_only=True))
     assert (store.areas, store.committed) == (1, count)
     assert store.table.lookup(0) == 2
-    assert store.findings[0].kind == FindingKind.OUTSIDE_COW
+    assert store.findings[0].kind == Kind.OUTSIDE_COW
 
 
 record = st.tuples(

@@ -10,18 +10,30 @@ from dmsnap.library.source import Source
 from dmsnap.library.volumes.address import is_lvm_address
 
 if TYPE_CHECKING:
+    from dmsnap.library.tracing.trace import Trace
     from dmsnap.maintenance.checking import CheckReport
+    from dmsnap.transfer.copying import Progress
 
 __all__ = ["check"]
 
 
-def check(cow: Source, *, origin: Source | None = None, prefetch: str | int = "auto") -> CheckReport:
+def check(
+    cow: Source,
+    *,
+    origin: Source | None = None,
+    prefetch: str | int = "auto",
+    trace: Trace | None = None,
+    progress: Progress | None = None,
+) -> CheckReport:
     """Checks a store, to look only; what is wrong with it comes back as findings.
 
     Args:
         cow: The COW store.
         origin: What the snapshot was taken of; with it, records that it does not have are found.
         prefetch: How the metadata is read; see `dmsnap.store.open_store`.
+        trace: Records that.
+        progress: Called now and then with how far through the store's device that has come, and its size, in bytes; the
+            end of the records comes at once, where there is room behind.
 
     Raises:
         NotAStore, EmptyStore: Nothing looks like a store.
@@ -40,4 +52,6 @@ def check(cow: Source, *, origin: Source | None = None, prefetch: str | int = "a
         if below is not None:
             hint = "name the device that the snapshot was taken of as origin"
             refuse_same(cow, below, "COW device cannot be the same as origin device", hint, parts=False)
-        return check_store(open_source(cow, stack), origin=below, prefetch=prefetch)
+        new_load = None if trace is None else trace.new_load
+        device = open_source(cow, stack)
+        return check_store(device, origin=below, prefetch=prefetch, new_load=new_load, progress=progress)

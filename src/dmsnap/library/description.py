@@ -48,7 +48,7 @@ class StoreInfo:
         status: The kernel's status words.
         changed_bytes: Bytes of the origin that differ (`exceptions` in bytes, not clipped to the origin's end).
         physical_bytes: What a COW file really takes on its disk; None for anything but a file.
-        findings: What is odd in the store; empty for a sound one.
+        findings: What opening it tells of odd records, the worst first; `check` finds more.
         what_if: What it would be with chunks of other sizes, ascending, if that was asked for and the store is valid.
     """
 

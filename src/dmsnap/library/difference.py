@@ -17,6 +17,7 @@ from dmsnap.store import Store
 from dmsnap.target.snapshot import SnapshotDevice, refuse_invalid
 from dmsnap.target.zero import ZeroDevice
 from dmsnap.transfer.changes import changed_ranges
+from dmsnap.transfer.copying import Progress
 
 __all__ = ["diff"]
 
@@ -31,6 +32,7 @@ def diff(
     compare: bool = False,
     prefetch: str | int = "auto",
     trace: Trace | None = None,
+    progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Iterator[DiffRange]:
     """Returns the byte ranges for which two stores of one origin keep content, ascending, one at a time.
@@ -46,6 +48,8 @@ def diff(
             compared with the origin, so without one it is not.
         prefetch: How the stores' areas are read; as `open_snapshot`.
         trace: Records the loading of the stores.
+        progress: With ``compare``, called now and then with how far through the snapshots this has come, and their
+            size, in bytes.
         warn: Called with a line if the origin does not look like the right one.
 
     Raises:
@@ -69,7 +73,7 @@ def diff(
         ranges = side_by_side(*(_ranges(store, size) for store in (one, other)))
         if not compare:
             return ranges  # the tables are in memory: nothing stays open
-        steps = _compared(ranges, one, other, below, stack.pop_all())
+        steps = _compared(ranges, one, other, below, stack.pop_all(), progress)
     next(steps)  # so that it closes what is open, however it ends
     return (each for each in steps if each is not None)
 
@@ -79,7 +83,12 @@ def _ranges(store: Store, size: int | None) -> Iterator[tuple[int, int]]:
 
 
 def _compared(
-    ranges: Iterator[DiffRange], one: Store, other: Store, below: BlockDevice | None, opened: ExitStack
+    ranges: Iterator[DiffRange],
+    one: Store,
+    other: Store,
+    below: BlockDevice | None,
+    opened: ExitStack,
+    progress: Progress | None,
 ) -> Iterator[DiffRange | None]:
     """Yields None once, and then the ranges."""
     with opened:
@@ -87,7 +96,7 @@ def _compared(
         a, b = SnapshotDevice(origin, one, name=one.device.name), SnapshotDevice(origin, other, name=other.device.name)
         unit = min(one.chunk_size_bytes, other.chunk_size_bytes, _MOST_UNIT_BYTES)
         yield None
-        yield from joined(compared(ranges, a, b, unit, origin_known=below is not None))
+        yield from joined(compared(ranges, a, b, unit, origin_known=below is not None, progress=progress))
 
 
 def _end(store: Store) -> int:

@@ -17,11 +17,15 @@ from dmsnap.library.creation import BadStoreSize
 from dmsnap.library.opening import open_source
 from dmsnap.library.output_file import check_output_file, whole_output
 from dmsnap.library.source import Source
+from dmsnap.library.tracing.trace import Trace
 from dmsnap.maintenance.dumping import FORMATS, read_dump
 from dmsnap.maintenance.events import Begin, Data, Events, Exceptions
+from dmsnap.maintenance.progress import telling
 from dmsnap.maintenance.reading import read_data, read_events
 from dmsnap.maintenance.writing import write_events
 from dmsnap.store.format import MAGIC, exceptions_per_area, unpack_header
+from dmsnap.store.load_trace import recorded
+from dmsnap.transfer.copying import Progress
 from dmsnap.transfer.raw import OutputInTheWay
 from dmsnap.transfer.whole_file import whole_file
 
@@ -65,6 +69,8 @@ def dump(
     data: bool = False,
     overwrite: bool = False,
     prefetch: str | int = "auto",
+    trace: Trace | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Writes down what a store holds, as it lies there, also one that is invalid; returns the number of exceptions.
 
@@ -75,6 +81,8 @@ def dump(
         data: Also the content of the chunks, in base64; not in packed form.
         overwrite: Replace a file that is there already; never a store, nor what is read.
         prefetch: How the store's areas are read; as `open_snapshot`.
+        trace: Records that.
+        progress: Called now and then with how far through the store's device that has come, and its size, in bytes.
 
     Raises:
         DmsnapError: `BadDumpChoice`; the store cannot be read, or only in part; ``out`` is in the way or cannot be
@@ -88,12 +96,15 @@ def dump(
     if isinstance(out, str | os.PathLike):
         _refuse_in_the_way(os.fspath(out), [cow], overwrite=overwrite, what="the dump")
     with ExitStack() as stack:
-        events = read_events(open_source(cow, stack), data=data, prefetch=prefetch)
+        device = open_source(cow, stack)
         if isinstance(out, str | os.PathLike):
             file = stack.enter_context(whole_output(os.fspath(out)))
         else:
             file = stack.enter_context(_buffered(out))
-        return FORMATS[format].write(events, file)
+        load = None if trace is None else trace.new_load()
+        with recorded(load, device, prefetch):
+            events = read_events(device, data=data, prefetch=prefetch, trace=load)
+            return FORMATS[format].write(telling(events, progress), file)
 
 
 def restore(
@@ -103,6 +114,7 @@ def restore(
     size_bytes: int | None = None,
     data_from: Source | None = None,
     overwrite: bool = False,
+    progress: Progress | None = None,
     sync: bool = True,
 ) -> RestoreResult:
     """Makes a store of a dump: metadata byte for byte as in the store that was dumped, and the data that there is.
@@ -114,6 +126,8 @@ def restore(
         data_from: A store to copy the chunks from that the exceptions name, as far as it has them: the one that was
             dumped. Data in the dump goes before it.
         overwrite: Replace a file that is there already; never a store, nor what is read.
+        progress: Called now and then with how far through the store that was dumped this has come, and its size, in
+            bytes.
         sync: Make the file durable before it takes its name.
 
     Raises:
@@ -147,7 +161,7 @@ def restore(
 
         size = begin.cow_size_bytes if size_bytes is None else size_bytes
         with whole_file(path, size, sync=sync) as target:
-            exceptions = write_events(counted(), target)
+            exceptions = write_events(telling(counted(), progress), target)
         return RestoreResult(exceptions, size, begin.chunk_bytes, data_bytes)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dmsnap.block.contract import BlockDevice
 from dmsnap.block.file import FileDevice
 from dmsnap.errors import DmsnapError
-from dmsnap.store import FindingKind
+from dmsnap.store import Kind
 from dmsnap.store.format import MAGIC
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ def judge_origin(
 
 def too_small(origin: BlockDevice, store: Store | ExceptionStore, way_out: str) -> OriginTooSmall | None:
     """Returns the error of an origin that a store has records beyond the end of; None for any other."""
-    for finding in store.findings:
-        if finding.kind == FindingKind.OUTSIDE_ORIGIN:
-            return OriginTooSmall(
-                f"{origin.name}: too small for {store.device.name}: {finding.count} of its records lie past the end",
-                hint=f"is it the right origin? {way_out}",
-                device=origin.name,
-            )
-    return None
+    beyond = sum(finding.count for finding in store.findings if finding.kind is Kind.OUTSIDE_ORIGIN)
+    if not beyond:
+        return None
+    return OriginTooSmall(
+        f"{origin.name}: too small for {store.device.name}: {beyond} of its records lie past the end",
+        hint=f"is it the right origin? {way_out}",
+        device=origin.name,
+    )
 
 
 def _is_store(origin: BlockDevice, way_out: str) -> OriginIsStore | None:

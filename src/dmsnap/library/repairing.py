@@ -14,6 +14,7 @@ from dmsnap.library.creation import BadStoreSize
 from dmsnap.library.opening import open_source, refuse_same
 from dmsnap.library.output_file import check_output_file, whole_output
 from dmsnap.library.source import Source
+from dmsnap.library.tracing.trace import Trace
 from dmsnap.library.volumes.opened import OpenVolumes
 from dmsnap.library.volumes.sources import described_sources
 from dmsnap.store import open_store
@@ -42,6 +43,7 @@ def repair(
     map_file: str | os.PathLike[str] | None = None,
     size_bytes: int = 0,
     prefetch: str | int = "auto",
+    trace: Trace | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RepairReport:
     """Makes a new store of what can be saved of another, which is never written to.
@@ -56,7 +58,8 @@ def repair(
             lost (``-``); needs the origin.
         size_bytes: How large the new store is to be at least: for one that ran full.
         prefetch: How the metadata is read; see `dmsnap.store.open_store`.
-        progress: Called as ``progress(done_bytes, total_bytes)``, for the copies and then for the image.
+        trace: Records that; and how the new store is loaded, for ``image``.
+        progress: Called as ``progress(done_bytes, total_bytes)``, for the records, the copies, and the image.
 
     Raises:
         NotAccepted: Something is doubtful and not accepted. Its ``report`` says what; nothing was written.
@@ -78,7 +81,15 @@ def repair(
         if below is not None:
             hint = "name the device that the snapshot was taken of as origin"
             refuse_same(cow, below, "COW device cannot be the same as origin device", hint, parts=False)
-        plan = Repair(open_source(cow, stack), origin=below, accept=accept, prefetch=prefetch, least_bytes=size_bytes)
+        plan = Repair(
+            open_source(cow, stack),
+            origin=below,
+            accept=accept,
+            prefetch=prefetch,
+            least_bytes=size_bytes,
+            new_load=None if trace is None else trace.new_load,
+            progress=progress,
+        )
         if plan.report.refused:
             raise NotAccepted(plan.report)
         files = [os.fspath(path) for path in (out, image, map_file) if path is not None]
@@ -87,29 +98,39 @@ def repair(
         with whole_file(os.fspath(out), plan.report.size_bytes) as device:
             report = plan.write(device, progress)
             if below is not None:
-                _write_content(plan, below, device, image, map_file, progress)
+                if image is not None:
+                    _write_image(below, device, image, prefetch, trace, progress)
+                if map_file is not None:
+                    _write_map(plan, below.size_bytes, map_file)
         return report
 
 
-def _write_content(
-    plan: Repair,
+def _write_image(
     origin: BlockDevice,
     store: BlockDevice,
-    image: str | os.PathLike[str] | None,
-    map_file: str | os.PathLike[str] | None,
+    image: str | os.PathLike[str],
+    prefetch: str | int,
+    trace: Trace | None,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Writes image and map of the snapshot that the new store makes."""
+    """Writes the content of the snapshot that the new store makes."""
+    loaded = open_store(
+        store,
+        prefetch=prefetch,
+        origin_block_size_bytes=origin.logical_block_size_bytes,
+        trace=None if trace is None else trace.new_load(),
+    )
+    with SnapshotDevice(origin, loaded) as snapshot:
+        export_raw(snapshot, image, progress=progress)
+
+
+def _write_map(plan: Repair, size_bytes: int, map_file: str | os.PathLike[str]) -> None:
+    """Writes what of that content is certain."""
     from dmsnap.maintenance.doubtful_ranges import judged_ranges, rescue_map
 
-    if image is not None:
-        loaded = open_store(store, origin_block_size_bytes=origin.logical_block_size_bytes)
-        with SnapshotDevice(origin, loaded) as snapshot:
-            export_raw(snapshot, image, progress=progress)
-    if map_file is not None:
-        with whole_output(os.fspath(map_file)) as file:
-            for line in rescue_map(judged_ranges(plan, origin.size_bytes)):
-                file.write(line.encode("ascii"))
+    with whole_output(os.fspath(map_file)) as file:
+        for line in rescue_map(judged_ranges(plan, size_bytes)):
+            file.write(line.encode("ascii"))
 
 
 def _refuse_existing(path: str, beside: list[Source]) -> None:

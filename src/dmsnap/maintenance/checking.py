@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -10,10 +11,10 @@ import numpy.typing as npt
 
 from dmsnap.block.contract import BlockDevice, IOFailed
 from dmsnap.maintenance.events import Exceptions
-from dmsnap.maintenance.finding import Finding, Kind, Severity
 from dmsnap.maintenance.fitting import fitting_chunk_sizes
 from dmsnap.maintenance.judging_header import chunk_size_doubt, judge_header
 from dmsnap.maintenance.judging_records import Geometry, Place, RecordFacts, first_garbage, judge_records
+from dmsnap.maintenance.progress import Progress, telling
 from dmsnap.maintenance.reading import read_events
 from dmsnap.maintenance.record_findings import early_end, end_lost, record_findings
 from dmsnap.maintenance.room_findings import (
@@ -24,14 +25,19 @@ from dmsnap.maintenance.room_findings import (
     room_findings,
 )
 from dmsnap.maintenance.surveying import Numbers, Survey, Surveyor, data_index
+from dmsnap.store.finding import Finding, Kind, Severity, worst_first
 from dmsnap.store.format import FIRST_DATA_CHUNK, MAGIC, RECORD_BYTES, SECTOR_BYTES, VERSION, Header, area_chunk
+from dmsnap.store.load_trace import LoadTrace, recorded
 from dmsnap.store.loading import TruncatedStore
 
-__all__ = ["Areas", "CheckReport", "Examined", "check_store", "examine", "fitting_behind"]
+__all__ = ["Areas", "CheckReport", "Examined", "NewLoad", "check_store", "examine", "fitting_behind"]
 
 _LOOKED_AT_BYTES = 1 << 16
 _BEHIND_BYTES = 1 << 20
 """How much of an area behind its end marker is looked at."""
+
+NewLoad = Callable[[], LoadTrace]
+"""Makes a new trace, of one reading of the areas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +77,29 @@ class CheckReport:
         return asdict(self) | {"findings": [asdict(finding) for finding in self.findings]}
 
 
-def check_store(device: BlockDevice, *, origin: BlockDevice | None = None, prefetch: str | int = "auto") -> CheckReport:
+def check_store(
+    device: BlockDevice,
+    *,
+    origin: BlockDevice | None = None,
+    prefetch: str | int = "auto",
+    new_load: NewLoad | None = None,
+    progress: Progress | None = None,
+) -> CheckReport:
     """Checks a store, reading its metadata once and nothing else. Damage never raises: it is told.
 
     Args:
         device: The COW device; it is never written to.
         origin: What the snapshot was taken of, where it is known; only its size counts.
         prefetch: As for `dmsnap.store.open_store`.
+        new_load: Gives a trace for each time that the areas are read: twice where the header's chunk size is wrong.
+        progress: Hears how far through the device that has come.
 
     Raises:
         NotAStore, EmptyStore: Nothing looks like a store.
         IOFailed: The header cannot be read.
         BadPrefetch: No such policy.
     """
-    examined = examine(device, origin=origin, prefetch=prefetch)
+    examined = examine(device, origin=origin, prefetch=prefetch, new_load=new_load, progress=progress)
     found = examined.areas
     if found is None:
         return CheckReport(device.name, False, None, 0, 0, 0, 0, 0, examined.findings)
@@ -116,7 +131,13 @@ class Examined(NamedTuple):
 
 
 def examine(
-    device: BlockDevice, *, origin: BlockDevice | None = None, prefetch: str | int = "auto", older: bool = False
+    device: BlockDevice,
+    *,
+    origin: BlockDevice | None = None,
+    prefetch: str | int = "auto",
+    older: bool = False,
+    new_load: NewLoad | None = None,
+    progress: Progress | None = None,
 ) -> Examined:
     """As `check_store`, with all that was read.
 
@@ -125,6 +146,8 @@ def examine(
         origin: As for `check_store`.
         prefetch: As for `check_store`.
         older: Of an empty store in the place of an old one of another chunk size, read the old one.
+        new_load: As for `check_store`.
+        progress: As for `check_store`.
 
     Raises:
         NotAStore, EmptyStore, IOFailed, BadPrefetch: As `check_store`.
@@ -134,7 +157,7 @@ def examine(
     if header is None:
         return Examined(Header(MAGIC, 0, VERSION, 0), tuple(findings), None)
     origin_bytes = None if origin is None else origin.size_bytes
-    found = _check_areas(device, header, origin_bytes, prefetch)
+    found = _check_areas(device, header, origin_bytes, prefetch, new_load, progress)
     if not findings and found.senseless:
         doubt = chunk_size_doubt(device, header, garbage=found.garbage)
         if doubt is not None:
@@ -144,10 +167,9 @@ def examine(
                 other = header._replace(chunk_size_sectors=fitting_chunk_sizes(device)[0].chunk_size_sectors)
             if other != header:
                 header = other
-                found = _check_areas(device, header, origin_bytes, prefetch)
+                found = _check_areas(device, header, origin_bytes, prefetch, new_load, progress)
     findings += found.findings
-    order = list(Severity)
-    return Examined(header, tuple(sorted(findings, key=lambda finding: -order.index(finding.severity))), found)
+    return Examined(header, worst_first(findings), found)
 
 
 class Areas(NamedTuple):
@@ -180,9 +202,16 @@ class Areas(NamedTuple):
         return self.senseless and (self.read > 0 or self.stopped)
 
 
-def _check_areas(device: BlockDevice, header: Header, origin_bytes: int | None, prefetch: str | int) -> Areas:
+def _check_areas(
+    device: BlockDevice,
+    header: Header,
+    origin_bytes: int | None,
+    prefetch: str | int,
+    new_load: NewLoad | None,
+    progress: Progress | None,
+) -> Areas:
     geometry = Geometry.of(header.chunk_size_sectors, device.size_bytes, origin_bytes)
-    survey, stopped = _surveyed(device, header, geometry, prefetch)
+    survey, stopped = _surveyed(device, header, geometry, prefetch, new_load, progress)
     end = first_garbage(survey, geometry)
     findings = [] if stopped is None else [stopped]
     whole, read = stopped is None, survey.count
@@ -202,15 +231,22 @@ def _check_areas(device: BlockDevice, header: Header, origin_bytes: int | None, 
 
 
 def _surveyed(
-    device: BlockDevice, header: Header, geometry: Geometry, prefetch: str | int
+    device: BlockDevice,
+    header: Header,
+    geometry: Geometry,
+    prefetch: str | int,
+    new_load: NewLoad | None,
+    progress: Progress | None,
 ) -> tuple[Survey, Finding | None]:
     """Returns what can be read of the records, and what stopped it before their end."""
     surveyor = Surveyor(geometry.per_area)
     stopped = None
+    load = None if new_load is None else new_load()
     try:
-        for event in read_events(device, header=header, prefetch=prefetch):
-            if isinstance(event, Exceptions):
-                surveyor.add(event)
+        with recorded(load, device, prefetch):
+            for event in telling(read_events(device, header=header, prefetch=prefetch, trace=load), progress):
+                if isinstance(event, Exceptions):
+                    surveyor.add(event)
     except TruncatedStore:
         survey = surveyor.survey()
         return survey, _past_the_end(survey.count // geometry.per_area, geometry)

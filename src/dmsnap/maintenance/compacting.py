@@ -8,7 +8,7 @@ in both numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,16 +17,14 @@ from dmsnap.errors import DmsnapError
 from dmsnap.maintenance.distinct import Pairs, in_metadata_order, in_origin_order
 from dmsnap.maintenance.events import Begin, Data, End, Events, Exceptions
 from dmsnap.maintenance.gathering import BATCH_BYTES, Content, Gathered, gather, nonzero, unlike
+from dmsnap.maintenance.progress import Progress
 from dmsnap.maintenance.rechunking import divided, exceptions_at, joined, joined_in_origin_order
 from dmsnap.maintenance.room import copies_in_order, needed_bytes
-from dmsnap.store import FindingKind, Store
+from dmsnap.store import Kind, Store
 from dmsnap.store.format import MAGIC, SECTOR_BYTES, VERSION, Header, check_chunk_size
 from dmsnap.target.snapshot import SnapshotDevice
 
 __all__ = ["NeedsOrigin", "NotSound", "compacted", "refuse_unsound"]
-
-Progress = Callable[[int, int], None]
-"""``progress(done_bytes, total_bytes)``."""
 
 
 class NotSound(DmsnapError):
@@ -94,7 +92,7 @@ def refuse_unsound(store: Store) -> None:
             device=store.device.name,
         )
     for finding in store.findings:
-        if finding.kind is not FindingKind.DUPLICATE:
+        if finding.kind is not Kind.DUPLICATE:
             raise NotSound(
                 f"{store.device.name}: {finding.message}",
                 hint="'dmsnap check' says more, and 'dmsnap repair' saves what can be saved",

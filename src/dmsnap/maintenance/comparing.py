@@ -9,6 +9,7 @@ import numpy as np
 
 from dmsnap.block.contract import BlockDevice
 from dmsnap.maintenance.gathering import BATCH_BYTES
+from dmsnap.maintenance.progress import Progress
 
 __all__ = ["DiffRange", "Side", "compared", "joined", "side_by_side"]
 
@@ -68,7 +69,13 @@ def side_by_side(a: Iterable[Range], b: Iterable[Range]) -> Iterator[DiffRange]:
 
 
 def compared(
-    ranges: Iterable[DiffRange], a: BlockDevice, b: BlockDevice, unit_bytes: int, *, origin_known: bool
+    ranges: Iterable[DiffRange],
+    a: BlockDevice,
+    b: BlockDevice,
+    unit_bytes: int,
+    *,
+    origin_known: bool,
+    progress: Progress | None = None,
 ) -> Iterator[DiffRange]:
     """Yields ranges with ``differs`` known, cut where it changes; `joined` makes the fewest of them.
 
@@ -79,6 +86,7 @@ def compared(
         unit_bytes: How much is found equal or different at once; the ranges begin at multiples of it. Memory is some
             16 MiB, whatever it is.
         origin_known: Whether the snapshots have their origin; without it, only what both stores keep is compared.
+        progress: Hears after each batch how far through the snapshots it has come.
 
     Raises:
         IOFailed, DamagedException: A snapshot cannot be read there.
@@ -88,6 +96,8 @@ def compared(
     for piece in _pieces(ranges, max(unit_bytes, BATCH_BYTES // 2)):
         if batch and size + piece.length > BATCH_BYTES:
             yield from _compared(batch, a, b, unit_bytes, origin_known=origin_known)
+            if progress is not None:
+                progress(piece.offset, a.size_bytes)
             batch, size = [], 0
         batch.append(piece)
         size += -(-piece.length // unit_bytes) * unit_bytes

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dmsnap.maintenance.events import BATCH_RECORDS
-from dmsnap.store import FindingKind, Store
+from dmsnap.store import Kind, Store
 from dmsnap.store.loading import AreaReader
 from dmsnap.store.prefetch import prefetch_policy
 from dmsnap.store.table import ExceptionTable
@@ -41,7 +41,7 @@ def in_metadata_order(store: Store, prefetch: str | int = "auto") -> Iterator[Pa
     Raises:
         IOFailed, TruncatedStore: The store changed since it was loaded.
     """
-    chosen = _Chosen(store.table) if any(each.kind is FindingKind.DUPLICATE for each in store.findings) else None
+    chosen = _Chosen(store.table) if any(each.kind is Kind.DUPLICATE for each in store.findings) else None
     for batch in AreaReader(store.device, store.chunk_size_sectors, prefetch_policy(prefetch)).batches():
         pairs = Pairs(batch.records[:, 0].astype(np.int64), batch.records[:, 1].astype(np.int64))
         yield pairs if chosen is None else chosen.of(pairs)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dmsnap.block.contract import BlockDevice
-from dmsnap.maintenance.finding import Finding, Kind, Severity
 from dmsnap.maintenance.fitting import Fit, fitting_chunk_sizes
+from dmsnap.store.finding import Finding, Kind, Severity
 from dmsnap.store.foreign import LOOKED_AT_BYTES, recognised
 from dmsnap.store.format import MAGIC, SECTOR_BYTES, VERSION, BadChunkSize, Header, check_chunk_size, unpack_header
 from dmsnap.store.persistent import read_header

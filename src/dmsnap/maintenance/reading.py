@@ -11,6 +11,7 @@ from dmsnap.block.completion import Completion
 from dmsnap.block.contract import BlockDevice
 from dmsnap.maintenance.events import Begin, Data, End, Events, Exceptions
 from dmsnap.store.format import SECTOR_BYTES, Header, exceptions_per_area
+from dmsnap.store.load_trace import LoadTrace
 from dmsnap.store.loading import AreaReader
 from dmsnap.store.persistent import read_header
 from dmsnap.store.prefetch import prefetch_policy
@@ -23,7 +24,12 @@ _MOST_TOGETHER = 1024
 
 
 def read_events(
-    device: BlockDevice, *, header: Header | None = None, data: bool = False, prefetch: str | int = "auto"
+    device: BlockDevice,
+    *,
+    header: Header | None = None,
+    data: bool = False,
+    prefetch: str | int = "auto",
+    trace: LoadTrace | None = None,
 ) -> Events:
     """Yields what a store holds, in the order of its metadata and as it lies there: numbers are not judged.
 
@@ -34,6 +40,7 @@ def read_events(
         header: To be taken for the one on the device, where that is lost.
         data: Also the content of the chunks that records point at, as far as there are such chunks.
         prefetch: As for `dmsnap.store.open_store`.
+        trace: Hears of the areas; it is for who uses the events to have it `recorded`.
 
     Raises:
         NotAStore, EmptyStore, BadChunkSize, UnsupportedVersion: By the header; not where one is given.
@@ -45,7 +52,7 @@ def read_events(
     begin = Begin(header, device.size_bytes)
     yield begin
     per_area, count = exceptions_per_area(header.chunk_size_sectors), 0
-    for batch in AreaReader(device, header.chunk_size_sectors, prefetch_policy(prefetch)).batches():
+    for batch in AreaReader(device, header.chunk_size_sectors, prefetch_policy(prefetch), trace).batches():
         yield Exceptions(batch.first_area * per_area + batch.first_index, batch.records)
         count += len(batch.records)
         if data:

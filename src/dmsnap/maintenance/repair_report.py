@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from dmsnap.maintenance.finding import Finding, Kind
 from dmsnap.maintenance.judging_records import Geometry
 from dmsnap.maintenance.salvaging import Fates, RecordFate
+from dmsnap.store.finding import Finding, Kind
 
 __all__ = ["LastRecord", "RepairReport"]
 

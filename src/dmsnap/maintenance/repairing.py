@@ -5,7 +5,7 @@ The store is read as a check reads it; a stream of sound events is made of that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -13,16 +13,17 @@ import numpy.typing as npt
 
 from dmsnap.block.contract import BlockDevice, IOFailed
 from dmsnap.errors import DmsnapError
-from dmsnap.maintenance.checking import Areas, Examined, examine
+from dmsnap.maintenance.checking import Areas, Examined, NewLoad, examine
 from dmsnap.maintenance.events import BATCH_RECORDS, Begin, Data, End, Events, Exceptions
-from dmsnap.maintenance.finding import Finding, Kind, Severity
 from dmsnap.maintenance.judging_records import judge_records
+from dmsnap.maintenance.progress import Progress
 from dmsnap.maintenance.reading import read_data
 from dmsnap.maintenance.reading_behind import survey_beyond
 from dmsnap.maintenance.repair_report import LastRecord, RepairReport
 from dmsnap.maintenance.salvaging import judge_fates
 from dmsnap.maintenance.writing import write_events
-from dmsnap.store.format import MAGIC, RECORD_BYTES, VERSION, area_chunk
+from dmsnap.store.finding import Finding, Kind, Severity
+from dmsnap.store.format import MAGIC, VERSION, area_chunk, record_place
 
 __all__ = ["ALL", "CannotRepair", "NotAccepted", "Repair", "repair"]
 
@@ -34,7 +35,7 @@ _OF_RECORDS = {
     Kind.OUTSIDE_COW,
     Kind.INTO_METADATA,
     Kind.TOP_BITS,
-    Kind.DUPLICATE_COW,
+    Kind.SHARED_COPY,
 }
 """Damage to records whose origin chunks are known. Of two for one chunk, one may have been another chunk's."""
 
@@ -85,6 +86,8 @@ class Repair:
             store is brought back whose place an empty one has taken.
         prefetch: As for `dmsnap.store.open_store`.
         least_bytes: How large the new store is to be at least.
+        new_load: As for `dmsnap.maintenance.checking.check_store`.
+        progress: As there.
 
     Attributes:
         report: What was found, and what would be done.
@@ -104,11 +107,13 @@ class Repair:
         accept: Collection[str] = (),
         prefetch: str | int = "auto",
         least_bytes: int = 0,
+        new_load: NewLoad | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._device = device
         self._accept = frozenset(str(word) for word in accept)
         older = Kind.CHUNK_SIZE.value in self._accept
-        examined = examine(device, origin=origin, prefetch=prefetch, older=older)
+        examined = examine(device, origin=origin, prefetch=prefetch, older=older, new_load=new_load, progress=progress)
         if examined.areas is None:
             raise CannotRepair(
                 f"{device.name}: cannot be repaired: its chunk size is lost, and there are no records to tell it",
@@ -156,7 +161,7 @@ class Repair:
             highest = max(highest, int(records[:, 1].max(initial=0)))
         return highest
 
-    def write(self, out: BlockDevice, progress: Callable[[int, int], None] | None = None) -> RepairReport:
+    def write(self, out: BlockDevice, progress: Progress | None = None) -> RepairReport:
         """Writes the new store.
 
         Args:
@@ -179,9 +184,7 @@ class Repair:
                 raise NotAccepted(report)
         return replace(report, written=True, exceptions=exceptions)
 
-    def events(
-        self, unreadable: list[tuple[int, int, int]], progress: Callable[[int, int], None] | None = None
-    ) -> Events:
+    def events(self, unreadable: list[tuple[int, int, int]], progress: Progress | None = None) -> Events:
         """Yields the new store. The data of each batch comes before its records, so that these are without lost ones.
 
         Args:
@@ -273,7 +276,6 @@ def _last_record(areas: Areas) -> LastRecord | None:
     if not survey.count:
         return None
     number = survey.count - 1
-    area, index = divmod(number, geometry.per_area)
-    offset = area_chunk(area, geometry.per_area) * geometry.chunk_bytes + index * RECORD_BYTES
     left = max(0, geometry.capacity - areas.facts.highest - 1)
-    return LastRecord(number, area, index, offset, int(survey.origin[number]), left)
+    place = record_place(number, geometry.per_area, geometry.chunk_bytes)
+    return LastRecord(number, *place, int(survey.origin[number]), left)

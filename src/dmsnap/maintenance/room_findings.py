@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dmsnap.maintenance.finding import Finding, Kind, Severity
 from dmsnap.maintenance.judging_records import Geometry, RecordFacts
+from dmsnap.store.finding import Finding, Kind, Severity
 
 __all__ = ["chunks_near_the_end", "invalid", "leaked", "may_have_been_under_way", "room_findings"]
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dmsnap.maintenance.finding import Kind
 from dmsnap.maintenance.judging_records import Geometry, Strays, judge_strays, shared_copies
 from dmsnap.maintenance.surveying import Survey, data_index
-from dmsnap.store.format import FIRST_DATA_CHUNK, RECORD_BYTES, area_chunk
+from dmsnap.store.finding import Kind
+from dmsnap.store.format import FIRST_DATA_CHUNK, record_place
 from dmsnap.store.kernel_order import found_by_linux
 
 __all__ = ["Fates", "RecordFate", "judge_fates"]
@@ -82,9 +82,8 @@ class Fates(NamedTuple):
         """Yields the fates, each with its place."""
         columns = (self.numbers, self.origin, self.copies, self.codes, self.known)
         for number, origin, copy, code, known in zip(*(column.tolist() for column in columns), strict=True):
-            area, index = divmod(number, geometry.per_area)
-            offset = area_chunk(area, geometry.per_area) * geometry.chunk_bytes + index * RECORD_BYTES
-            yield RecordFate(number, area, index, offset, origin if known else None, copy or None, _KINDS[code])
+            place = record_place(number, geometry.per_area, geometry.chunk_bytes)
+            yield RecordFate(number, *place, origin if known else None, copy or None, _KINDS[code])
 
 
 def judge_fates(survey: Survey, skew: int, geometry: Geometry, missing: Kind = Kind.EARLY_END) -> Fates:
@@ -116,7 +115,7 @@ def judge_fates(survey: Survey, skew: int, geometry: Geometry, missing: Kind = K
 
 def _stray_codes(survey: Survey, strays: Strays, near: npt.NDArray[np.bool_], missing: Kind) -> npt.NDArray[np.int8]:
     codes = np.full(len(survey.places), _SOUND, np.int8)
-    codes[shared_copies(survey, strays)] = _CODES[Kind.DUPLICATE_COW]
+    codes[shared_copies(survey, strays)] = _CODES[Kind.SHARED_COPY]
     codes[strays.outside] = _CODES[Kind.OUTSIDE_COW]
     codes[strays.outside & near] = _CODES[Kind.TRUNCATED]
     codes[strays.metadata] = _CODES[Kind.INTO_METADATA]
@@ -162,16 +161,16 @@ def _taken(
 
 def _sharing(survey: Survey, places: _Ints, codes: npt.NDArray[np.int8], index: _Ints) -> Fates:
     """The records that keep a copy which others point at as well: doubtful, the more so in stores of old kernels."""
-    shared = codes == _CODES[Kind.DUPLICATE_COW]
+    shared = codes == _CODES[Kind.SHARED_COPY]
     if not shared.any():
-        return _fates(places[:0], survey.origin[:0], None, Kind.DUPLICATE_COW)
+        return _fates(places[:0], survey.origin[:0], None, Kind.SHARED_COPY)
     strays = (codes == _SOUND) & np.isin(survey.copies, survey.copies[shared])
     in_place = np.unique(index[shared])
     in_place = in_place[(in_place >= 0) & (in_place < survey.count) & ~np.isin(in_place, places)]
     order = np.argsort(index[shared], kind="stable")
     chunks = [survey.copies[shared][order][np.searchsorted(index[shared][order], in_place)], survey.copies[strays]]
     numbers = np.concatenate((in_place, places[strays]))
-    return _fates(numbers, survey.origin[numbers], np.concatenate(chunks).astype(np.uint64), Kind.DUPLICATE_COW)
+    return _fates(numbers, survey.origin[numbers], np.concatenate(chunks).astype(np.uint64), Kind.SHARED_COPY)
 
 
 def _duplicates(survey: Survey, judged: Fates, geometry: Geometry) -> Fates:
@@ -182,7 +181,7 @@ def _duplicates(survey: Survey, judged: Fates, geometry: Geometry) -> Fates:
     twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     del ordered
     if not len(twice):
-        return _fates(judged.numbers[:0], judged.origin[:0], None, Kind.DUPLICATE_ORIGIN)
+        return _fates(judged.numbers[:0], judged.origin[:0], None, Kind.DUPLICATE)
     shift = survey.origin.dtype.type(8)
     numbers = np.flatnonzero(kept & np.isin(survey.origin >> shift, np.unique(twice >> shift)))
     origin = survey.origin[numbers].astype(np.uint64)
@@ -199,7 +198,7 @@ def _duplicates(survey: Survey, judged: Fates, geometry: Geometry) -> Fates:
         numbers[double],
         origin[double],
         np.where(copies == winner, copies, np.uint64(0))[double],
-        Kind.DUPLICATE_ORIGIN,
+        Kind.DUPLICATE,
     )
 
 

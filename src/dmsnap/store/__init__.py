@@ -1,6 +1,6 @@
 """Exception stores: the format on disk, loading one into an exception table, creating a new one."""
 
-from dmsnap.store.finding import Finding, FindingKind
+from dmsnap.store.finding import Finding, Kind, Severity
 from dmsnap.store.format import BadChunkSize, Header
 from dmsnap.store.load_trace import LoadEvent, LoadTrace
 from dmsnap.store.loading import TruncatedStore
@@ -23,12 +23,13 @@ __all__ = [
     "EmptyStore",
     "ExceptionTable",
     "Finding",
-    "FindingKind",
     "Header",
+    "Kind",
     "LoadEvent",
     "LoadTrace",
     "NotAStore",
     "Runs",
+    "Severity",
     "Store",
     "StoreTooSmall",
     "TruncatedStore",

@@ -5,9 +5,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dmsnap.store.finding import Finding, FindingKind
-from dmsnap.store.format import FIRST_DATA_CHUNK, RECORD_BYTES, SECTOR_BYTES, area_chunk, exceptions_per_area
+from dmsnap.store.finding import Finding, worst_first
+from dmsnap.store.format import FIRST_DATA_CHUNK, SECTOR_BYTES, exceptions_per_area, record_place
 from dmsnap.store.loading import RecordBatch
+from dmsnap.store.odd_records import (
+    DUPLICATE,
+    IMPOSSIBLE_ORIGIN,
+    INTO_METADATA,
+    OUTSIDE_COW,
+    TOP_BITS,
+    Oddity,
+    outside_origin,
+)
 
 __all__ = ["RecordCensus"]
 
@@ -16,18 +25,6 @@ _TOP_BITS = np.uint64(56)
 _HIGHEST = (1 << 64) - 1
 _MAX_DEVICE_BYTES = 1 << 63
 """No Linux block device is larger (loff_t is signed)."""
-
-_MEANING = {
-    FindingKind.OUTSIDE_COW: "with a copy past the end of the COW device: that data is lost",
-    FindingKind.INTO_METADATA: "with a copy in the header or a metadata area: that data is lost",
-    FindingKind.TOP_BITS: "with some of bits 56-63 set, which no kernel writes: that data is lost",
-    FindingKind.OUTSIDE_ORIGIN: "for a chunk past the end of the origin: is it the right one?",
-    FindingKind.DUPLICATE: "too many for their chunks: the kernel's choice counts, mostly the first",
-}
-
-
-def _message(kind: FindingKind, count: int) -> str:
-    return f"{count} record{'s' if count > 1 else ''} {_MEANING[kind]}"
 
 
 class RecordCensus:
@@ -58,8 +55,8 @@ class RecordCensus:
         self._origin_chunks = (
             self._possible_chunks if origin_size_bytes is None else -(-origin_size_bytes // chunk_bytes)
         )
-        self._counts: dict[FindingKind, int] = {}
-        self._first: dict[FindingKind, tuple[int, int]] = {}
+        self._counts: dict[Oddity, int] = {}
+        self._first: dict[Oddity, int] = {}
 
     def judge(self, batch: RecordBatch) -> tuple[Chunks, Chunks]:
         """Returns origin and COW chunks of the records worth keeping; COW chunk 0 where the data cannot be had."""
@@ -72,39 +69,37 @@ class RecordCensus:
         stride = np.uint64(self._per_area + 1)
         bad = cow - cow // stride * stride == 1
         if bad.any():
-            self._note(FindingKind.INTO_METADATA, batch, bad & (cow < self._cow_chunks))
+            self._note(INTO_METADATA, batch, bad & (cow < self._cow_chunks))
         if highest >= self._cow_chunks:
             outside = cow >= self._cow_chunks
             top_bits = cow >> _TOP_BITS != 0
-            self._note(FindingKind.OUTSIDE_COW, batch, outside & ~top_bits)
-            self._note(FindingKind.TOP_BITS, batch, top_bits)
+            self._note(OUTSIDE_COW, batch, outside & ~top_bits)
+            self._note(TOP_BITS, batch, top_bits)
             bad |= cow >= self._begun_chunks
         if bad.any():
             cow[bad] = 0
         if int(origin.max()) >= self._origin_chunks:
-            self._note(FindingKind.OUTSIDE_ORIGIN, batch, origin >= self._origin_chunks)
             possible = origin < self._possible_chunks
+            self._note(outside_origin(self._origin_chunks), batch, (origin >= self._origin_chunks) & possible)
             if not possible.all():
+                self._note(IMPOSSIBLE_ORIGIN, batch, ~possible)
                 origin, cow = origin[possible], cow[possible]
         return origin, cow
 
     def findings(self, *, duplicates: int) -> tuple[Finding, ...]:
-        """What was seen, one finding for each kind."""
-        found = []
-        for kind, count in self._counts.items():
-            area, index = self._first[kind]
-            offset = area_chunk(area, self._per_area) * self._chunk_bytes + index * RECORD_BYTES
-            found.append(Finding(kind, count, area, index, offset, _message(kind, count)))
+        """What was seen, the worst first."""
+        found = [
+            oddity.told(count, record_place(self._first[oddity], self._per_area, self._chunk_bytes))
+            for oddity, count in self._counts.items()
+        ]
         if duplicates:
-            kind = FindingKind.DUPLICATE
-            found.append(Finding(kind, duplicates, None, None, None, _message(kind, duplicates)))
-        return tuple(found)
+            found.append(DUPLICATE.told(duplicates, None))
+        return worst_first(found)
 
-    def _note(self, kind: FindingKind, batch: RecordBatch, odd: npt.NDArray[np.bool_]) -> None:
+    def _note(self, oddity: Oddity, batch: RecordBatch, odd: npt.NDArray[np.bool_]) -> None:
         count = int(np.count_nonzero(odd))
         if not count:
             return
-        if kind not in self._first:
-            position = batch.first_area * self._per_area + batch.first_index + int(np.argmax(odd))
-            self._first[kind] = divmod(position, self._per_area)
-        self._counts[kind] = self._counts.get(kind, 0) + count
+        if oddity not in self._first:
+            self._first[oddity] = batch.first_area * self._per_area + batch.first_index + int(np.argmax(odd))
+        self._counts[oddity] = self._counts.get(oddity, 0) + count

@@ -39,6 +39,7 @@ __all__ = [
     "exceptions_per_area",
     "is_metadata_chunk",
     "pack_header",
+    "record_place",
     "unpack_header",
 ]
 
@@ -95,6 +96,12 @@ def exceptions_per_area(chunk_size_sectors: int) -> int:
 def area_chunk(area: int, per_area: int) -> int:
     """The chunk that holds metadata area ``area`` (from 0), with ``per_area`` records in each area."""
     return 1 + area * (per_area + 1)
+
+
+def record_place(number: int, per_area: int, chunk_bytes: int) -> tuple[int, int, int]:
+    """Where a record lies, counted from the beginning of the store: area, index in it, and byte of the COW device."""
+    area, index = divmod(number, per_area)
+    return area, index, area_chunk(area, per_area) * chunk_bytes + index * RECORD_BYTES
 
 
 def areas_on(device_chunks: int, per_area: int) -> int:

@@ -16,7 +16,7 @@ from dmsnap.bufio import BufioClient, Counters
 from dmsnap.errors import DmsnapError
 from dmsnap.store.format import exceptions_per_area
 
-__all__ = ["MOST_EVENTS", "LoadEvent", "LoadTrace"]
+__all__ = ["MOST_EVENTS", "LoadEvent", "LoadTrace", "recorded"]
 
 MOST_EVENTS = 1 << 20
 """Events that a load keeps unless told otherwise: some 260,000 areas, in 17 MiB."""
@@ -36,6 +36,13 @@ _EVENTS = (
     "written",
 )
 _CODES = {name: code for code, name in enumerate(_EVENTS)}
+
+
+def recorded(
+    trace: LoadTrace | None, device: BlockDevice, prefetch: str | int
+) -> contextlib.AbstractContextManager[None]:
+    """Returns what is to be around a load: `LoadTrace.recording`, or nothing where nobody records."""
+    return contextlib.nullcontext() if trace is None else trace.recording(device, prefetch)
 
 
 class LoadEvent(NamedTuple):

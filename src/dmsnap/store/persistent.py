@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 
 from dmsnap.block.contract import BlockDevice
@@ -23,7 +22,7 @@ from dmsnap.store.format import (
     pack_header,
     unpack_header,
 )
-from dmsnap.store.load_trace import LoadTrace
+from dmsnap.store.load_trace import LoadTrace, recorded
 from dmsnap.store.loading import AreaReader, TruncatedStore
 from dmsnap.store.prefetch import PrefetchPolicy, prefetch_policy
 from dmsnap.store.table import ExceptionTable
@@ -68,7 +67,7 @@ class Store:
         areas: Metadata areas in use, the one with the end marker included (the kernel's ``current_area`` + 1).
         committed: Records in the last of them.
         next_free: The chunk that the next exception would get.
-        findings: What is odd in the records.
+        findings: What is odd in the records, the worst first.
     """
 
     device: BlockDevice
@@ -199,7 +198,7 @@ def open_store(
         BadPrefetch: No such policy.
     """
     policy = prefetch_policy(prefetch)
-    with contextlib.nullcontext() if trace is None else trace.recording(device, prefetch):
+    with recorded(trace, device, prefetch):
         return _load(device, policy, origin_size_bytes, origin_block_size_bytes, trace)
 
 

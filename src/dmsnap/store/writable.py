@@ -12,7 +12,7 @@ from dmsnap.errors import DmsnapError
 from dmsnap.store.allocation import ChunkAllocator
 from dmsnap.store.areas import MetadataAreas, Records
 from dmsnap.store.exception_store import AreaBeyondDevice, ExceptionStore, NewRun, Usage
-from dmsnap.store.finding import FindingKind
+from dmsnap.store.finding import Kind
 from dmsnap.store.format import (
     FIRST_DATA_CHUNK,
     Header,
@@ -26,7 +26,7 @@ from dmsnap.store.persistent import Store
 
 __all__ = ["DamagedStore", "PersistentStore", "refuse_damaged"]
 
-_SOUND = {FindingKind.DUPLICATE, FindingKind.OUTSIDE_ORIGIN}
+_SOUND = {Kind.DUPLICATE, Kind.OUTSIDE_ORIGIN}
 """Findings that do not stand in the way of writing."""
 
 

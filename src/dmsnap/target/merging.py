@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from dmsnap.block.contract import BlockDevice, IOFailed
 from dmsnap.store.areas import Records
-from dmsnap.store.finding import FindingKind
+from dmsnap.store.finding import Kind
 from dmsnap.store.format import exceptions_per_area
 from dmsnap.store.runs import Runs, expand
 from dmsnap.store.writable import PersistentStore
@@ -87,7 +87,7 @@ class MergeDevice(SnapshotDevice):
         self._writes = ChunkTracker()
         self._flushes_failed = 0
         self._copier = RunCopier(self._cow, origin, name)
-        self._doubles = any(finding.kind is FindingKind.DUPLICATE for finding in store.findings)
+        self._doubles = any(finding.kind is Kind.DUPLICATE for finding in store.findings)
 
     def status(self) -> Status:
         """Returns what the kernel's status line says."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dmsnap.block.contract import BlockDevice
 from dmsnap.block.memory import MemoryDevice
 from dmsnap.block.wrap.fault import FaultDevice, fail_range
-from dmsnap.maintenance.finding import Kind, Severity
+from dmsnap.store.finding import Kind, Severity
 from dmsnap.testing.store_builder import build_store, data_chunks, fill_chunk, in_allocation_order
 
 __all__ = ["NAMED_DAMAGES", "ORIGIN_BYTES", "NamedDamage", "sound_store_with_room"]
@@ -149,8 +149,8 @@ NAMED_DAMAGES: dict[str, NamedDamage] = {
         ),
         NamedDamage(Kind.INTO_METADATA, _DAMAGE, "a copy in an area", _record(40, cow=34), 1, (1, 8)),
         NamedDamage(Kind.TOP_BITS, _DAMAGE, "a length where none may be", _record(40, cow=44 | 5 << 56), 1, (1, 8)),
-        NamedDamage(Kind.DUPLICATE_ORIGIN, _DAMAGE, "a race in old kernels", _record(40, origin=9), 1, (1, 8)),
-        NamedDamage(Kind.DUPLICATE_COW, _DAMAGE, "two records, one copy", _record(40, cow=5), 1, (1, 8)),
+        NamedDamage(Kind.DUPLICATE, _DAMAGE, "a race in old kernels", _record(40, origin=9), 1, (1, 8)),
+        NamedDamage(Kind.SHARED_COPY, _DAMAGE, "two records, one copy", _record(40, cow=5), 1, (1, 8)),
         NamedDamage(Kind.OUT_OF_ORDER, _NOTE, "an old kernel wrote it", _swap, 1, (0, 11)),
         NamedDamage(Kind.LEAKED, _WARNING, "a crash under an old kernel", _leak, 2),
         NamedDamage(Kind.NEXT_AREA, _WARNING, "a device of 4 strides and a chunk", _chunks(4 * STRIDE + 1)),

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from dmsnap.testing.linux_runs import linux_finds
 
-__all__ = ["StoreModel", "model_store"]
+if TYPE_CHECKING:
+    from dmsnap.store.finding import Finding
+
+__all__ = ["StoreModel", "counted", "model_store"]
 
 SECTOR_BYTES = 512
 RECORD = struct.Struct("<QQ")
@@ -31,7 +35,7 @@ class StoreModel(NamedTuple):
         areas: In use, the one with the end marker included.
         committed: Records in the last of them.
         next_free: The chunk that the next exception would get.
-        findings: How many records are odd, by the names of `dmsnap.store.FindingKind`.
+        findings: How many records are odd, by the names of `dmsnap.store.Kind`.
         status: The kernel's status words.
     """
 
@@ -44,6 +48,14 @@ class StoreModel(NamedTuple):
     next_free: int = 2
     findings: dict[str, int] = {}  # noqa: RUF012
     status: str = "Invalid"
+
+
+def counted(findings: Iterable[Finding]) -> dict[str, int]:
+    """Returns how many records findings are about, by kind: to be held against those of a `StoreModel`."""
+    counts: Counter[str] = Counter()
+    for finding in findings:
+        counts[finding.kind.value] += finding.count
+    return dict(counts)
 
 
 def model_store(data: bytes, *, origin_size_bytes: int | None = None) -> StoreModel:

@@ -57,7 +57,7 @@ def command(
     if origin is None and not is_lvm_address(snap) and (drop_unchanged or chunk_size is not None):
         raise click.UsageError("--drop-unchanged and --chunk-size need --origin")
     with traced(trace, snap, origin, out) as recorder:
-        with progress_bar(f"compact {printable(snap)}") as report:
+        with progress_bar(f"compact {printable(snap)}", wanted=not as_json) as report:
             result = dmsnap.compact(
                 snap,
                 out,

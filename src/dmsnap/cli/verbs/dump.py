@@ -8,8 +8,10 @@ import click
 
 import dmsnap
 from dmsnap.cli.options import PATH, prefetch_option, snap_argument, verb
-from dmsnap.cli.output import result_stream
+from dmsnap.cli.output import for_eyes, result_stream
+from dmsnap.cli.progress import progress_bar
 from dmsnap.cli.text import printable
+from dmsnap.cli.tracing import trace_option, traced
 from dmsnap.errors import DmsnapError
 
 
@@ -31,7 +33,8 @@ class TerminalInTheWay(DmsnapError):
 @click.option("--data", is_flag=True, help="Also what the chunks hold, in base64; not with packed.")
 @click.option("--force", is_flag=True, help="Replace OUT, if it is a file that exists.")
 @prefetch_option
-def command(snap: str, out: str | None, form: str, data: bool, force: bool, prefetch: str) -> None:
+@trace_option
+def command(snap: str, out: str | None, form: str, data: bool, force: bool, prefetch: str, trace: str | None) -> None:
     """Write down what the store SNAP holds: its header and each exception, in their order.
 
     'dmsnap restore' makes the same metadata of it again, byte for byte, also of a store that is invalid or has odd
@@ -39,11 +42,19 @@ def command(snap: str, out: str | None, form: str, data: bool, force: bool, pref
     """
     if data and form == "packed":
         raise click.UsageError("--data does not go with --format packed, which never has user data in it")
-    if out is None:
-        stream = result_stream()
-        if form == "packed" and stream.isatty():
-            raise TerminalInTheWay("a packed dump would garble the terminal", hint="name a file with -o, or pipe it on")
-        dmsnap.dump(snap, sys.stdout.buffer, format=form, data=data, prefetch=prefetch)
-    else:
-        count = dmsnap.dump(snap, out, format=form, data=data, overwrite=force, prefetch=prefetch)
-        result_stream().write(f"{printable(out)}: {count} exceptions{' and their data' if data else ''}\n")
+    if out is None and form == "packed" and for_eyes():
+        raise TerminalInTheWay("a packed dump would garble the terminal", hint="name a file with -o, or pipe it on")
+    with traced(trace, snap, out) as recorder:
+        with progress_bar(f"dump {printable(snap)}", wanted=out is not None or not for_eyes()) as report:
+            count = dmsnap.dump(
+                snap,
+                sys.stdout.buffer if out is None else out,
+                format=form,
+                data=data,
+                overwrite=force,
+                prefetch=prefetch,
+                trace=recorder,
+                progress=report,
+            )
+        if out is not None:
+            result_stream().write(f"{printable(out)}: {count} exceptions{' and their data' if data else ''}\n")

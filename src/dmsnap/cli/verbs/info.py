@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 import dmsnap
+from dmsnap.cli.findings import COLOURS, finding_line
 from dmsnap.cli.options import json_option, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import for_eyes, print_json, result_stream
 from dmsnap.cli.text import printable, readable_size
@@ -30,7 +31,7 @@ def command(snap: str, origin: str | None, what_if: bool, prefetch: str, trace: 
     """Explain the store SNAP: its header, geometry, usage, areas and runs, and what is wrong with it.
 
     With --origin, records for chunks that the origin does not have are found too. A store with findings is still
-    readable apart from them; the exit status is 0.
+    readable apart from them; the exit status is 0. They are what opening it tells: 'dmsnap check' finds more.
 
     --what-if tells what 'dmsnap compact --chunk-size' would make of it, at the least chunk size that LVM takes and up.
     """
@@ -41,7 +42,7 @@ def command(snap: str, origin: str | None, what_if: bool, prefetch: str, trace: 
         elif for_eyes():
             print_table(description)
         else:
-            lines = [*facts(description), *(("finding", line) for line in findings(description))]
+            lines = [*facts(description), *(("finding", finding_line(each)) for each in description.findings)]
             lines += what_ifs(description)
             result_stream().write("".join(f"{name:<10}  {value}\n" for name, value in lines))
 
@@ -72,11 +73,6 @@ def facts(store: StoreInfo) -> list[tuple[str, str]]:
     return rows
 
 
-def findings(store: StoreInfo) -> list[str]:
-    """What is wrong with a store, one harmless line each."""
-    return [printable(finding.message) for finding in store.findings]
-
-
 def what_ifs(store: StoreInfo) -> list[tuple[str, str]]:
     """How large a store would be with chunks of other sizes, as (name, value), if that was asked for."""
     return [
@@ -101,8 +97,8 @@ def print_table(store: StoreInfo) -> None:
     for name, value in facts(store):
         bad = (name == "state" and not store.valid) or (name == "findings" and bool(store.findings))
         table.add_row(name, Text(value, style="bold red" if bad else ""))
-    for line in findings(store):
-        table.add_row("", Text(line, style="yellow"))
+    for finding in store.findings:
+        table.add_row("", Text(finding_line(finding), style=COLOURS[finding.severity]))
     for name, value in what_ifs(store):
         table.add_row(name, value)
     Console(highlight=False).print(table)

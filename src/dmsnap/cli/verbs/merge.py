@@ -60,7 +60,7 @@ def command(
     result_stream()  # without one, nobody would hear what was done
     with traced(trace, snap, origin, *others) as recorder:
         try:
-            with progress_bar(f"merge {printable(snap)}") as report:
+            with progress_bar(f"merge {printable(snap)}", wanted=not as_json) as report:
                 result = dmsnap.merge(
                     snap,
                     origin,

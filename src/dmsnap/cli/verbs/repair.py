@@ -9,18 +9,25 @@ from typing import TYPE_CHECKING
 import click
 
 import dmsnap
+from dmsnap.cli.findings import COLOURS, finding_lines
 from dmsnap.cli.options import PATH, json_option, origin_option, prefetch_option, snap_argument, verb
 from dmsnap.cli.output import for_eyes, print_json, result_stream
 from dmsnap.cli.progress import progress_bar
 from dmsnap.cli.sizes import size_callback
 from dmsnap.cli.text import printable, readable_size
-from dmsnap.cli.verbs.check import COLOURS, finding_lines
+from dmsnap.cli.tracing import trace_option, traced
 from dmsnap.library.volumes.address import is_lvm_address
-from dmsnap.maintenance.finding import Kind
 
 if TYPE_CHECKING:
     from dmsnap.maintenance.repair_report import RepairReport
     from dmsnap.maintenance.salvaging import RecordFate
+
+
+def _accept_callback(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    from dmsnap.store.finding import Kind
+
+    known = click.Choice([*(kind.value for kind in Kind), "all"])
+    return tuple(known.convert(value, parameter, context) for value in values)
 
 
 @verb("repair")
@@ -30,8 +37,8 @@ if TYPE_CHECKING:
 @click.option(
     "--accept",
     metavar="KIND",
-    type=click.Choice([*(kind.value for kind in Kind), "all"]),
     multiple=True,
+    callback=_accept_callback,
     help="Take the doubts that a kind of damage brings, by the word of 'dmsnap check'; 'all' for each.",
 )
 @click.option(
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
     "--map", "map_file", metavar="MAP", type=PATH, help="And which ranges are doubtful or lost, as ddrescue's map."
 )
 @prefetch_option
+@trace_option
 @json_option
 def command(
     snap: str,
@@ -52,6 +60,7 @@ def command(
     image: str | None,
     map_file: str | None,
     prefetch: str,
+    trace: str | None,
     as_json: bool,
 ) -> None:
     """Make the new store NEW of what can be saved of SNAP, damaged or marked invalid. SNAP stays as it is.
@@ -63,23 +72,25 @@ def command(
 
     if origin is None and not is_lvm_address(snap) and (image is not None or map_file is not None):
         raise click.UsageError("--image and --map take --origin")
-    try:
-        with progress_bar(f"repair {printable(new)}") as progress:
-            report = dmsnap.repair(
-                snap,
-                new,
-                origin=origin,
-                accept=accept,
-                image=image,
-                map_file=map_file,
-                size_bytes=size,
-                prefetch=prefetch,
-                progress=progress,
-            )
-    except NotAccepted as refusal:
-        _print(refusal.report, new, as_json=as_json)
-        raise
-    _print(report, new, as_json=as_json)
+    with traced(trace, snap, origin, new, image, map_file) as recorder:
+        try:
+            with progress_bar(f"repair {printable(new)}", wanted=not as_json) as progress:
+                report = dmsnap.repair(
+                    snap,
+                    new,
+                    origin=origin,
+                    accept=accept,
+                    image=image,
+                    map_file=map_file,
+                    size_bytes=size,
+                    prefetch=prefetch,
+                    trace=recorder,
+                    progress=progress,
+                )
+        except NotAccepted as refusal:
+            _print(refusal.report, new, as_json=as_json)
+            raise
+        _print(report, new, as_json=as_json)
 
 
 def _print(report: RepairReport, new: str, *, as_json: bool) -> None:

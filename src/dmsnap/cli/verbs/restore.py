@@ -9,6 +9,7 @@ import click
 import dmsnap
 from dmsnap.cli.options import PATH, json_option, verb
 from dmsnap.cli.output import flush_results, print_json, print_warning, result_stream
+from dmsnap.cli.progress import progress_bar
 from dmsnap.cli.sizes import size_callback
 from dmsnap.cli.text import printable, readable_size
 from dmsnap.errors import DmsnapError
@@ -40,9 +41,15 @@ def command(dump: str, out: str, size: int | None, data_from: str | None, force:
     stream = result_stream()
     if dump == "-" and sys.stdin is None:
         raise InputClosed("standard input is closed", hint="name a file instead of '-'")
-    result = dmsnap.restore(
-        sys.stdin.buffer if dump == "-" else dump, out, size_bytes=size, data_from=data_from, overwrite=force
-    )
+    with progress_bar(f"restore {printable(out)}", wanted=not as_json) as report:
+        result = dmsnap.restore(
+            sys.stdin.buffer if dump == "-" else dump,
+            out,
+            size_bytes=size,
+            data_from=data_from,
+            overwrite=force,
+            progress=report,
+        )
     if as_json:
         print_json(result.to_json())
     else:

@@ -124,7 +124,7 @@ def command(
     from dmsnap.library.simulation.described_store import BadDescription
 
     try:
-        with step_bar("simulate") as report:
+        with step_bar("simulate", wanted=not as_json) as report:
             result = dmsnap.simulate(
                 snap,
                 areas=DEFAULT_AREAS if areas is None else areas,

@@ -88,7 +88,7 @@ def command(
         from dmsnap.library.plotting import check_plot_file
 
         check_plot_file(plot, [device])
-    with step_bar(f"tune {printable(device)}") as report:
+    with step_bar(f"tune {printable(device)}", wanted=not as_json) as report:
         if only_predict:
             prediction = dmsnap.predict(device, time_limit_seconds=time_limit or PREDICT_SECONDS, progress=report)
         else:

@@ -15,10 +15,10 @@ from dmsnap.block.memory import MemoryDevice
 from dmsnap.maintenance.checking import check_store
 from dmsnap.maintenance.dumping import FORMATS, read_dump
 from dmsnap.maintenance.events import Begin, Events
-from dmsnap.maintenance.finding import Kind
 from dmsnap.maintenance.reading import read_events
 from dmsnap.maintenance.repairing import ALL, Repair
 from dmsnap.maintenance.writing import write_events
+from dmsnap.store.finding import Kind
 from dmsnap.testing.care_programs.made_stores import MadeStore
 from dmsnap.testing.compacted import Way, compact_bytes, random_way
 from dmsnap.testing.random_snapshots import read_plainly
