@@ -198,6 +198,16 @@ def test_stores_of_old_kernels_are_told_as_what_they_are(seed: int, part: int, m
     assert (report.used_chunks, report.leaked_chunks) == (300 - len(leaked), len(leaked))
 
 
+def test_a_wrong_chunk_size_is_seen_though_only_few_records_speak_against_it() -> None:
+    records = [(5, 2), (6, 3), (9, 4)]
+    text = b"two records' worth of a letter, no more.".ljust(16 * 512, b"\0")  # what is in the place of the first area
+    out = io.BytesIO()
+    build_store(out, records, chunk_size_sectors=16, header_chunk_size_sectors=32, data=lambda origin, cow: text)
+    report = check_store(MemoryDevice(out.getvalue()))
+    assert [finding.kind for finding in report.findings] == [Kind.CHUNK_SIZE, Kind.FULL]
+    assert (report.exceptions, report.chunk_size_bytes) == (3, 8192)
+
+
 @pytest.mark.parametrize(
     ("first_written", "last_written", "kind"),
     [

@@ -194,7 +194,7 @@ class Areas(NamedTuple):
     @property
     def senseless(self) -> bool:
         """Whether there are no records, or nothing but what cannot be records."""
-        return not self.survey.count
+        return not self.survey.count or not (self.facts.used or self.facts.lost.count)
 
     @property
     def garbage(self) -> bool:

@@ -258,6 +258,8 @@ def _repeated(origin: Numbers) -> Place:
     above, below = origin[1:], origin[:-1]
     if all((above[part] > below[part]).all() for part in _parts(above)):
         return Place()
+    if int(origin.max()) < origin.nbytes and _all_differ(origin):
+        return Place()
     ordered = origin.copy()
     sort_in_place(ordered)
     above, below = ordered[1:], ordered[:-1]
@@ -272,6 +274,14 @@ def _repeated(origin: Numbers) -> Place:
     order = np.argsort(affected, kind="stable")
     repeats = order[1:][affected[order[1:]] == affected[order[:-1]]]
     return Place(count, int(places[repeats.min()]))
+
+
+def _all_differ(numbers: Numbers) -> bool:
+    """Whether no number is there twice, by a mark for each that may be: faster than sorting dense ones."""
+    seen = np.zeros(int(numbers.max()) + 1, bool)
+    for part in _parts(numbers):
+        seen[numbers[part]] = True
+    return int(np.count_nonzero(seen)) == len(numbers)
 
 
 def _descents(survey: Survey, index: npt.NDArray[np.int64], sound: Mask) -> Place:
