@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 
@@ -190,3 +191,12 @@ sys.exit(dmsnap.cli.main(["{verb}", sys.argv[1], "--trace", "load.json"]))
     (load,) = json.loads((files.folder / "load.json").read_text())["loads"]
     assert load["error"] == "interrupted"
     assert load["events"]
+
+
+def test_a_check_that_asks_for_no_area_leaves_an_older_trace(run, files) -> None:
+    older = files.folder / "load.json"
+    older.write_text("older")
+    bad = files.folder / "bad.cow"
+    bad.write_bytes(struct.pack("<4I", 0x70416E53, 1, 1, 7).ljust(1 << 16, b"\0"))  # of chunks that nobody can have
+    assert run("check", bad, "--trace", older).returncode == 1
+    assert older.read_text() == "older"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dmsnap.block import MemoryDevice
+from dmsnap.block.contract import IOFailed
 from dmsnap.block.open import open_device
 from dmsnap.maintenance.checking import check_store
 from dmsnap.store import EmptyStore, NotAStore
@@ -206,6 +208,39 @@ def test_a_wrong_chunk_size_is_seen_though_only_few_records_speak_against_it() -
     report = check_store(MemoryDevice(out.getvalue()))
     assert [finding.kind for finding in report.findings] == [Kind.CHUNK_SIZE, Kind.FULL]
     assert (report.exceptions, report.chunk_size_bytes) == (3, 8192)
+
+
+@pytest.mark.parametrize(
+    ("copy", "kind"), [(2 | 5 << 56, "top-bits"), (1, "into-metadata"), (1000, "outside-cow")], ids=str
+)
+def test_data_that_begins_as_a_record_is_no_reason_to_doubt_the_chunk_size(copy: int, kind: str) -> None:
+    out = io.BytesIO()
+    build_store(out, [(3, copy)], size_chunks=40)
+    content = bytearray(out.getvalue())
+    content[2 * 4096 : 2 * 4096 + 32] = struct.pack("<QQQQ", 7, 2, 0, 0)  # where chunks of 8 KiB had their first area
+    report = check_store(MemoryDevice(bytes(content)))
+    assert report.chunk_size_bytes == 4096
+    assert kind in [finding.kind for finding in report.findings]
+
+
+@pytest.mark.parametrize(("records", "kind", "reads"), [(1800, "invalid-full", 0), (40, "invalid-error", 4)])
+def test_data_is_looked_at_only_where_that_decides_and_a_failing_disk_not_for_long(
+    records: int, kind: str, reads: int
+) -> None:
+    class Failing(MemoryDevice):
+        failed = 0
+
+        def read_at(self, offset: int, length: int) -> bytearray:
+            if offset >= 1900 * 512:
+                self.failed += 1  # each may take half a minute
+                raise IOFailed("broken")
+            return super().read_at(offset, length)
+
+    out = io.BytesIO()
+    build_store(out, in_allocation_order(range(records), 1), chunk_size_sectors=1, size_chunks=2000, valid=0)
+    device = Failing(out.getvalue())
+    assert [finding.kind.value for finding in check_store(device).findings] == [kind]
+    assert device.failed == reads
 
 
 @pytest.mark.parametrize(

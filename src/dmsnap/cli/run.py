@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 import click
 
@@ -71,6 +72,7 @@ def _prepare_process() -> None:
             signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
+@cache
 def _save_time() -> None:
     """Spares commands what would be half of their time: threads, searches for garbage, page faults."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else NumPy starts threads for linear algebra: there is none

@@ -69,7 +69,8 @@ def traced(path: str | None, *beside: str | None) -> Iterator[Trace | None]:
         if any(map(len, trace.loads)):
             _save_beside_an_error(trace, path)
         raise
-    trace.save(path)
+    if trace.loads:
+        trace.save(path)
 
 
 def _save_beside_an_error(trace: Trace, path: str) -> None:

@@ -33,6 +33,7 @@ from dmsnap.store.loading import TruncatedStore
 __all__ = ["Areas", "CheckReport", "Examined", "NewLoad", "check_store", "examine", "fitting_behind"]
 
 _LOOKED_AT_BYTES = 1 << 16
+_MOST_UNREADABLE = 4
 _BEHIND_BYTES = 1 << 20
 """How much of an area behind its end marker is looked at."""
 
@@ -85,7 +86,9 @@ def check_store(
     new_load: NewLoad | None = None,
     progress: Progress | None = None,
 ) -> CheckReport:
-    """Checks a store, reading its metadata once and nothing else. Damage never raises: it is told.
+    """Checks a store, reading its metadata once. Damage never raises: it is told.
+
+    Of data it looks only at chunks near the end of an invalid store, to tell whether it was full: 128 MiB at most.
 
     Args:
         device: The COW device; it is never written to.
@@ -158,8 +161,8 @@ def examine(
         return Examined(Header(MAGIC, 0, VERSION, 0), tuple(findings), None)
     origin_bytes = None if origin is None else origin.size_bytes
     found = _check_areas(device, header, origin_bytes, prefetch, new_load, progress)
-    if not findings and found.senseless:
-        doubt = chunk_size_doubt(device, header, garbage=found.garbage)
+    if not findings and (found.senseless or found.unsound):
+        doubt = chunk_size_doubt(device, header, garbage=found.garbage or found.unsound > 0, records=found.unsound)
         if doubt is not None:
             findings.append(doubt[1])
             other = doubt[0]
@@ -194,7 +197,12 @@ class Areas(NamedTuple):
     @property
     def senseless(self) -> bool:
         """Whether there are no records, or nothing but what cannot be records."""
-        return not self.survey.count or not (self.facts.used or self.facts.lost.count)
+        return not self.survey.count
+
+    @property
+    def unsound(self) -> int:
+        """How many records there are, if not one of them can be."""
+        return 0 if self.facts.used or self.facts.lost.count else self.survey.count
 
     @property
     def garbage(self) -> bool:
@@ -263,17 +271,20 @@ def _reached_the_end(device: BlockDevice, facts: RecordFacts, geometry: Geometry
     The last ones alone say little: a file system's journal and its tables of inodes are zeros before their first use.
     """
     left = geometry.capacity - facts.highest - 1
-    if left <= 0 or not may_have_been_under_way(left, geometry):
+    near = chunks_near_the_end(geometry)
+    if left <= near or not may_have_been_under_way(left, geometry):
         return False
     nothing = bytes(min(geometry.chunk_bytes, _LOOKED_AT_BYTES))
-    first = max(geometry.capacity - chunks_near_the_end(geometry), facts.highest + 1)
-    for index in reversed(range(first, geometry.capacity)):
+    unreadable = 0
+    for index in reversed(range(geometry.capacity - near, geometry.capacity)):
         chunk = index + index // geometry.per_area + FIRST_DATA_CHUNK
         try:
             if bytes(device.read_at(chunk * geometry.chunk_bytes, len(nothing))) != nothing:
                 return True
-        except IOFailed:
-            continue
+        except IOFailed:  # each may take a disk that fails half a minute
+            unreadable += 1
+            if unreadable == _MOST_UNREADABLE:
+                break
     return False
 
 

@@ -61,13 +61,17 @@ def judge_header(device: BlockDevice, origin_block_size_bytes: int = SECTOR_BYTE
     return JudgedHeader(header._replace(magic=MAGIC, version=VERSION), findings)
 
 
-def chunk_size_doubt(device: BlockDevice, header: Header, *, garbage: bool) -> tuple[Header, Finding] | None:
+def chunk_size_doubt(
+    device: BlockDevice, header: Header, *, garbage: bool, records: int = 0
+) -> tuple[Header, Finding] | None:
     """Looks for another chunk size with which the areas make sense, where they do not with the header's.
 
     Args:
         device: The COW device.
         header: Sound otherwise.
         garbage: What lies in the place of the first area cannot be records; otherwise there are none.
+        records: How many there may be nevertheless, all of them damaged: more must speak for another size, in order,
+            since a chunk of data can begin as a record.
 
     Returns:
         The header to read the areas by, and what to tell; None where no other size fits any better.
@@ -75,6 +79,8 @@ def chunk_size_doubt(device: BlockDevice, header: Header, *, garbage: bool) -> t
     size = header.chunk_size_sectors
     fits = fitting_chunk_sizes(device)
     if not fits or size in [fit.chunk_size_sectors for fit in fits]:
+        return None
+    if records and fits[0].in_order <= max(1, records):
         return None
     if garbage:
         found = _chunk_size("does not fit the areas", size, fits)

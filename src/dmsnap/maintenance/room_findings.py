@@ -56,7 +56,7 @@ def invalid(facts: RecordFacts, geometry: Geometry, *, reached_the_end: bool) ->
     Args:
         facts: Of its records.
         geometry: Of the store.
-        reached_the_end: Whether chunks near the end have been written to, though there are no records of them.
+        reached_the_end: Whether chunks near the end hold data, though there are no records of them.
     """
     left = max(0, geometry.capacity - facts.highest - 1)
     marked = f"marked invalid, so that kernels give nothing of it; {left} of {geometry.capacity} chunks were left"
@@ -69,7 +69,7 @@ def invalid(facts: RecordFacts, geometry: Geometry, *, reached_the_end: bool) ->
                 "look for errors in the kernel's log; 'dmsnap repair --accept invalid-error' brings back what there is"
             )
             return Finding(Kind.INVALID_ERROR, Severity.DAMAGE, f"{marked}: {cause}", advice, offset_bytes=4)
-        marked += ", which were written to before there were records of them"
+        marked += ", and the last of them hold data, though there are no records of them"
     cause = "the next metadata area lies past the end" if _no_next_area(geometry) else "it probably overflowed"
     advice = "'dmsnap repair --accept invalid-full' brings it back as it was then; later changes of the origin show"
     return Finding(Kind.INVALID_FULL, Severity.DAMAGE, f"{marked}: {cause}", advice, offset_bytes=4)

@@ -94,11 +94,17 @@ class Surveyor:
         """Adds origin chunks to the others, in place: memory that is new costs more than anything that is done here."""
         begin, end = self._count, self._count + len(origin)
         if int(origin.max()) >= _NARROW:
-            self._origin = self._origin.astype(np.uint64, copy=False)
+            self._widen()
         if end > len(self._origin):
             self._origin.resize(end + end // 4, refcheck=False)
         self._origin[begin:end] = origin
         self._count = end
+
+    def _widen(self) -> None:
+        if self._origin.dtype != np.uint64:
+            wide = np.empty(len(self._origin), np.uint64)
+            wide[: self._count] = self._origin[: self._count]
+            self._origin = wide
 
     def _in_order(self, begin: int, count: int) -> npt.NDArray[np.uint64]:
         """The chunks for data from the one of record ``begin`` on, as if its area were the first: mostly as before."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import click
 
 import dmsnap
 from dmsnap.cli.options import PATH, json_option, origin_option, prefetch_option, verb
-from dmsnap.cli.output import print_json_array, print_warning, result_stream
+from dmsnap.cli.output import for_eyes, print_json_array, print_warning, result_stream
 from dmsnap.cli.progress import progress_bar
 from dmsnap.cli.text import printable
 from dmsnap.cli.tracing import trace_option, traced
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from dmsnap.maintenance.comparing import DiffRange
 
 NOT_COMPARED = "what only one store keeps was not compared: that needs --origin"
-_TOGETHER_SECONDS = 0.1
 
 
 @verb("diff")
@@ -39,7 +37,8 @@ def command(a: str, b: str, origin: str | None, compare: bool, prefetch: str, tr
     """
     with traced(trace, a, b, origin) as recorder:
         unknown: list[DiffRange] = []
-        with progress_bar(f"diff {printable(a)} {printable(b)}", wanted=compare and not as_json) as report:
+        alone = not as_json and not for_eyes()  # ranges that come out on the terminal are progress enough
+        with progress_bar(f"diff {printable(a)} {printable(b)}", wanted=compare and alone) as report:
             ranges = dmsnap.diff(
                 a,
                 b,
@@ -68,18 +67,10 @@ def _noting(ranges: Iterable[DiffRange], unknown: list[DiffRange]) -> Iterator[D
 
 
 def _print_lines(ranges: Iterable[DiffRange], *, compare: bool) -> None:
-    """Prints the ranges as they come, those of a tenth of a second together: there may be a bar below them."""
     words = {True: "differ", False: "equal", None: "unknown"}
     stream = result_stream()
-    waiting = [f"{'offset':>16}  {'length':>16}  in" + ("    content\n" if compare else "\n")]
-    printed = time.monotonic()
-    try:
-        for each in ranges:
-            where = "both" if each.where == "both" else each.where.upper()
-            end = f"{where:<4}  {words[each.differs]}" if compare else where
-            waiting.append(f"{each.offset:>16}  {each.length:>16}  {end}\n")
-            if time.monotonic() > printed + _TOGETHER_SECONDS:
-                stream.write("".join(waiting))
-                waiting, printed = [], time.monotonic()
-    finally:
-        stream.write("".join(waiting))
+    stream.write(f"{'offset':>16}  {'length':>16}  in" + ("    content\n" if compare else "\n"))
+    for each in ranges:
+        where = "both" if each.where == "both" else each.where.upper()
+        end = f"{where:<4}  {words[each.differs]}" if compare else where
+        stream.write(f"{each.offset:>16}  {each.length:>16}  {end}\n")

@@ -114,6 +114,7 @@ class _Linux:
     def __init__(self, most: int) -> None:
         self.failed = 0
         self._left = most
+        self._unavailable = False
         self._loaded = 0
         self._alike = 0
         self._seen: set[bytes] = set()
@@ -125,11 +126,11 @@ class _Linux:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._batch:
-            self._boot()
-        self._wait()
-        self._machine.shutdown()
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        with self._machine:
+            if self._batch and failed is None:
+                self._boot()
+            self._wait()
 
     def load(self, results: Sequence[Result]) -> None:
         """Has it load those that it has not loaded yet, in time."""
@@ -146,6 +147,8 @@ class _Linux:
 
     def _boot(self) -> None:
         self._wait()
+        if self._unavailable:
+            return
         self._running = self._machine.submit(_loaded_by_linux, self._batch)
         self._loaded += len(self._batch)
         self._batch = []
@@ -158,7 +161,7 @@ class _Linux:
         except KernelVMUnavailable as error:
             _say(f"nothing was loaded by Linux: {error}")
             self.failed += int(os.environ.get("DMSNAP_REQUIRE_TOOLS") == "1")
-            self._left = 0
+            self._left, self._unavailable = 0, True
             return
         finally:
             self._running = None

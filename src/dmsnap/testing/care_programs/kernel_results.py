@@ -31,9 +31,10 @@ def differences(results: Sequence[Result], folder: Path, *, timeout_s: float = 6
     cases = [_case(result) for result in results]
     try:
         read = run_many_loads(cases, folder, timeout_s=timeout_s)
-    except ScenarioFailed:  # slower, and it says which of them
+    except ScenarioFailed as error:  # slower, and it says which of them
         loaded = run_load_cases(cases, folder, timeout_s=timeout_s * 10)
-        return [line for result in results for line in _refused_or_unreadable(result, loaded[result.name])]
+        found = [line for result in results for line in _refused_or_unreadable(result, loaded[result.name])]
+        return found or [f"many at once were not loaded, though each by itself is: {error.message}"]
     return [line for result, linux in zip(results, read, strict=True) for line in _difference(result, linux)]
 
 
