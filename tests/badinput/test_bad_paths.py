@@ -124,7 +124,7 @@ def test_an_origin_smaller_than_an_exception_says_is_a_finding(store, tmp_path, 
     with unchanged(store, small):
         (finding,) = dmsnap.info(store, origin=small).findings
         assert finding.message == "66 records for a chunk past the end of the origin, which has 10 chunks"
-        assert "right origin?" in finding.advice
+        assert "is it the right origin" in finding.advice
         outcome = dmsnap_command("map", store, "--origin", small)
         assert (outcome.status, len(outcome.stdout.splitlines())) == (0, 1 + 4)
         with dmsnap.open_snapshot(store, small) as snapshot:

@@ -108,6 +108,7 @@ class TestSizeThatChanges:
                 read(offset, view)
 
             device._start_reads = lambda requests: super(FileDevice, device)._start_reads(requests)
+            device._nowait = 0  # as where nothing is in the page cache
             header = device.read_at(0, 512)
             assert header[:4] == b"SnAp"
             device._read_into = lambda offset, view: shrink_then_read(offset, view) if offset else read(offset, view)

@@ -119,11 +119,18 @@ def test_nothing_is_lost_where_all_was_flushed(scripted) -> None:
 
 def test_a_write_under_way_is_made_again(scripted) -> None:
     seen: list = []
-    address = scripted(
-        lambda peer: serve(peer, flags=WRITABLE, until=0), lambda peer: serve(peer, flags=WRITABLE, seen=seen)
-    )
+    over = threading.Event()
+
+    def serve_to_the_end(peer) -> None:
+        try:
+            serve(peer, flags=WRITABLE, seen=seen)
+        finally:
+            over.set()
+
+    address = scripted(lambda peer: serve(peer, flags=WRITABLE, until=0), serve_to_the_end)
     with NbdDevice(address, writable=True, reconnect_seconds=10) as device:
         device.write_at(4096, bytes(8192))
+    assert over.wait(60)
     assert seen[:-1] == [(Command.WRITE, 4096, 8192)]
     assert seen[-1][0] == Command.DISC
 
