@@ -127,7 +127,7 @@ class _Parser:
 
     def _add(self, name: str, value: Value, position: int) -> None:
         section = self._section
-        if name in section:
+        if name in section or (section.run is not None and section.run.has(name)):
             raise BadText(f"{name!a} for the second time", self._text, position)
         self._count += 1
         if self._count > MOST_VALUES:
@@ -151,11 +151,9 @@ class _Parser:
     def _read_run(self, name: str, start: int) -> int | None:
         """Reads a run of segments in bulk if one begins here; returns where it ends."""
         section = self._section
-        if section.run is not None:
-            if section.run.has(name):
-                raise BadText(f"{name!a} for the second time", self._text, start)
+        if section.run is not None or start < self._irregular_until:
             return None
-        if name != "segment1" or len(self._outer) != _VOLUME_DEPTH or start < self._irregular_until:
+        if name != "segment1" or len(self._outer) != _VOLUME_DEPTH:
             return None
         end = run_end(self._text, start)
         if end is None:
