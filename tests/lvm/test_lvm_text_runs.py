@@ -87,7 +87,9 @@ IRREGULAR = {
     "a value named like a segment": lambda text: text.replace("segment_count", "segment2 = 1\nsegment_count"),
     "a segment in front": lambda text: text.replace("segment_count", "segment7 { }\nsegment_count"),
     "a segment behind": lambda text: text.replace("]\n}\n}", "]\n}\nsegment1 { } }"),
-    "a value behind named like a segment": lambda text: text.replace("segment5 ", "segment1 = 1\nsegment5 ", 1),
+    "a value behind named like a segment, and an error": lambda text: (
+        text.replace("segment3 ", "x3 ").replace("segment5 ", "segment1 = 1\nx5 ") + "x"
+    ),
     "another kind last": lambda text: text.replace(
         "]\n}\n}", "]\n}\nsegment6 {\n" + segment("zero", 15, 1) + "}\n}", 1
     ).replace("segment_count = 5", "segment_count = 6", 1),
