@@ -59,10 +59,12 @@ _KNOWN = {
         "lvs slow*: data_percent *", "lvs [[]fast_cpool]: data_percent *",
     ),
     # Not active, which they cannot be without the disk: LVM says less, and the kernel nothing.
-    "partial-users": ("table *: * is ours, None the kernel's", *(
-        f"lvs {name}: data_percent is *, LVM says ''"
-        for name in ("keptcow", "ofthelost", "pool", "thickofthin", "thin")
-    )),
+    "partial-users": (
+        *(f"table vgusers-{name}*: * is ours, None the kernel's"
+          for name in ("base", "keptcow", "lostbase", "lostcow", "ofthelost", "pool", "thickofthin", "thin")),
+        *(f"lvs {name}: data_percent is *, LVM says ''"
+          for name in ("keptcow", "ofthelost", "pool", "thickofthin", "thin")),
+    ),
 }  # fmt: skip
 """Differences that must be, or are known, by case: patterns of what the functions below return."""
 
