@@ -11,11 +11,11 @@ with engine.instrumented(include=["dmsnap.lvm"]):
     from dmsnap.lvm.contradictions import MOST_LEVELS
     from dmsnap.lvm.importing import BadMetadata, BadText, group_of
     from dmsnap.lvm.model import LogicalVolume, VolumeGroup
-    from dmsnap.lvm.text import parsing, uniform_run
+    from dmsnap.lvm.text import parsing, segment_shapes
 
 placement.LONG_RUN = 0
 parsing.SHORT_RUN = 0
-uniform_run.BLOCK_CHARACTERS = 1 << 10  # more than one in what is fuzzed
+segment_shapes.BLOCK_CHARACTERS = 1 << 10  # more than one in what is fuzzed
 
 
 def test_one(data: bytes) -> None:

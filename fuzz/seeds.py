@@ -140,6 +140,17 @@ def lvm_text_seeds() -> dict[str, bytes]:
     }
     volumes["all"] = "".join(volumes.values())
     volumes["run"] = volume("u", *(linear(f'"pv{at % 2}", {at}', at, 1) for at in range(20)))
+    volumes["mixed run"] = volume(
+        "u",
+        *(
+            segment(
+                "striped", f'stripe_count = 2\nstripe_size = 8\nstripes = [\n"pv1", {at},\n"pv0", {at}\n]', 2 * at, 2
+            )
+            if at % 3
+            else linear(f'"pv0", {at}', at, 2)
+            for at in range(0, 20, 2)
+        ),
+    )
     pvs = "".join(f'pv{number} {{ id = "p" pe_start = 8 pe_count = 22 }}\n' for number in range(2))
     return {
         name: f'vg {{\nid = "g"\nseqno = 1\nextent_size = 8 # x\nphysical_volumes {{ {pvs} }}\n'

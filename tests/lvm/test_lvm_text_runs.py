@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from group_texts import group_text, linear, problems, segment, sound, striped, volume
@@ -12,9 +13,9 @@ from group_texts import group_text, linear, problems, segment, sound, striped, v
 from dmsnap.lvm import placement
 from dmsnap.lvm.importing import BadMetadata, BadText, group_of
 from dmsnap.lvm.segments import RegularSegments
-from dmsnap.lvm.text import Section, parse_text, parsing, uniform_run
-from dmsnap.lvm.text.striped_run import read_run
-from dmsnap.lvm.text.uniform_run import read_uniform_run
+from dmsnap.lvm.text import Section, parse_text, parsing, segment_shapes
+from dmsnap.lvm.text.segment_shapes import SegmentShapes
+from dmsnap.lvm.text.striped_run import StripedRun, read_run
 
 VOLUMES = (
     volume("a", *(striped(3 * number, 3, ("pv0", 3 * number)) for number in range(5)))
@@ -32,7 +33,7 @@ def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(placement, "MANY_SEGMENTS", long)
     monkeypatch.setattr(placement, "LONG_RUN", 0)
     monkeypatch.setattr(parsing, "SHORT_RUN", 0)
-    monkeypatch.setattr(uniform_run, "BLOCK_CHARACTERS", 256)
+    monkeypatch.setattr(segment_shapes, "BLOCK_CHARACTERS", 256)
 
 
 def outcome(text: bytes, *, in_bulk: bool) -> object:
@@ -153,44 +154,82 @@ def run_of(*bodies: str) -> str:
     return "".join(f"segment{number} {{\n{body}}}\n" for number, body in enumerate(bodies, 1)).rstrip()
 
 
-UNIFORM = {
+def contents(run: StripedRun | None) -> object:
+    """What a run says, whatever the order of its names."""
+    assert run is not None
+    names = [run.names[index] for index in run.area_names]
+    assert sorted(run.names) == sorted(set(names))
+    return replace(run, names=tuple(names), area_names=run.area_names[:0])
+
+
+REGULAR = {
     "one area": [striped(3 * at, 3, ("pv0", 3 * at)) for at in range(400)],
     "numbers of all lengths": [striped(10**at // 10, 10**at, ("pv0", 10**17 - at)) for at in range(18)],
     "areas on many volumes": [striped(at, 1, (f"pv{at % 13}", at)) for at in range(400)],
     "stripes": [striped(2 * at, 2, ("pv0", at), (f"pv{1 + at % 2}", at)) for at in range(200)],
+    "mixed stripes": [
+        striped(at, 4, *((f"pv{stripe}", at) for stripe in range((1, 1, 2, 4)[at * at % 11 % 4]))) for at in range(300)
+    ],
+    "names of several kinds": [striped(at, 1, (f"{'pv' if at % 3 else 'pvmove'}{at % 5}", at)) for at in range(300)],
+    "names of large numbers": [striped(at, 1, (f"pv{(1 << 31) + at % 5}", at)) for at in range(300)],
+    "a stripe size now and then": [
+        striped(at, 1, ("pv0", at)).replace("stripes", "stripe_size = 0\nstripes" if at % 7 > 3 else "stripes")
+        for at in range(300)
+    ],
+    "white space that changes": [striped(at, 1, ("pv0", at)).replace("\n", "\n" * (1 + at % 2)) for at in range(300)],
 }
 
 
-@pytest.mark.parametrize("what", UNIFORM)
-def test_uniform_segments_are_the_same_read_with_numpy(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = run_of(*UNIFORM[what])
-    expected = read_run(text)
-    assert expected is not None
+@pytest.mark.parametrize("what", REGULAR)
+def test_regular_segments_are_the_same_read_with_numpy(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = run_of(*REGULAR[what])
+    expected = contents(read_run(text))
     for block_characters in (300, 1000, 1 << 16):
-        monkeypatch.setattr(uniform_run, "BLOCK_CHARACTERS", block_characters)
-        assert read_uniform_run(text) == expected
+        monkeypatch.setattr(segment_shapes, "BLOCK_CHARACTERS", block_characters)
+        assert contents(SegmentShapes().read_run(text)) == expected
+
+
+ODD = {
+    "too many shapes": [striped(at, 1, ("p" * (1 + at) + "0", at)) for at in range(300)],
+    "names of two kinds and of too large numbers": [
+        striped(at, 1, (f"{'pv' * (1 + at % 2)}{1 << 32}", at)) for at in range(9)
+    ],
+    "a name of two numbers": [striped(at, 1, ("pv0_1", at)) for at in range(9)],
+    "white space longer than a block": [striped(0, 1, ("pv0", 0)), "\n" * (2 << 16) + striped(1, 1, ("pv0", 1))],
+    "white space longer than a block between": [
+        striped(0, 1, ("pv0", 0)) + "}" + "\n" * (2 << 16) + "segment2 {\n" + striped(1, 1, ("pv0", 1)),
+    ],
+    "a name without a number": [striped(at, 1, ("pv", at)) for at in range(9)],
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_odd_segments_are_left_to_the_pattern(what: str) -> None:
+    text = run_of(*ODD[what])
+    assert SegmentShapes().read_run(text) is None
+    assert read_run(text) is not None
 
 
 def test_no_digit_may_stand_elsewhere_in_any_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uniform_run, "BLOCK_CHARACTERS", 300)
+    monkeypatch.setattr(segment_shapes, "BLOCK_CHARACTERS", 300)
     text = run_of(*(striped(at, 1, ("pv0", at)) for at in range(9)))
-    assert read_uniform_run(text) is not None
+    assert SegmentShapes().read_run(text) is not None
     places = [at for at, character in enumerate(text) if character.isdigit()]
     for place in places:
         for other in {place - 2, place - 1, place + 1, place + 2} - set(places):
             digit, rest = text[place], text[:place] + text[place + 1 :]
-            assert read_uniform_run(rest[:other] + digit + rest[other:]) is None, (place, other)
+            assert SegmentShapes().read_run(rest[:other] + digit + rest[other:]) is None, (place, other)
 
 
 def test_numbers_that_are_all_moved_alike_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uniform_run, "BLOCK_CHARACTERS", 140)  # of a segment each
+    monkeypatch.setattr(segment_shapes, "BLOCK_CHARACTERS", 140)  # of a segment each
     text = run_of(*(striped(at, 1, ("pv0", at)) for at in range(9)))
     for block in range(9):
         segments = text.split("\n}")[:9]
         segments[block] = re.sub("([0-9]+)(.)", r"\2\1", segments[block], flags=re.DOTALL)
         moved = "\n}".join([*segments, ""])
         assert len(moved) == len(text)
-        assert read_uniform_run(moved) is None, block
+        assert SegmentShapes().read_run(moved) is None, block
 
 
 MISPLACED = {

@@ -48,7 +48,7 @@ def problems_of(
         if volume.extent_count > most_extents:
             problem = f"{volume.extent_count} extents are more than a device can have"
         elif isinstance(volume.segments, RegularSegments) and placement.place_run(name, volume.segments.run):
-            below[name] = {area for area in set(volume.segments.run.area_names) if area not in physical_volumes}
+            below[name] = {area for area in volume.segments.run.names if area not in physical_volumes}
             problem = ""
         else:
             problem = _problem(volume, placement, below[name], volumes)

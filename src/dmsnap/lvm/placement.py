@@ -9,8 +9,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate, chain, repeat
-from operator import add, floordiv, gt, le, mod
+from itertools import accumulate
+from operator import add, gt, le
 
 from .model import LogicalVolume, PhysicalVolume, Segment
 from .text.striped_run import StripedRun
@@ -52,22 +52,21 @@ class Placement:
 
     def place_run(self, volume: str, run: StripedRun) -> bool:
         """Adds the areas of a volume without gaps if nothing is wrong with it; else adds none and returns False."""
-        counts, lengths = run.counts, run.counts
-        if len(run.area_names) > len(counts):
-            if any(size and self._extent_size % size for size in set(run.stripe_sizes)):
+        if len(run.area_names) > len(run):
+            if any(size > 0 and self._extent_size % size for size in set(run.stripe_sizes)):
                 return False
-            if any(map(mod, counts, run.stripe_counts)):
+            if sum(run.area_counts) != sum(run.counts):  # some do not divide
                 return False
-            each = map(floordiv, counts, run.stripe_counts)
-            lengths = array("q", chain.from_iterable(map(repeat, each, run.stripe_counts)))
-        if not all(map(self._sizes.__contains__, set(run.area_names))):
+        if not all(map(self._sizes.__contains__, run.names)):
             return False
-        if self._many and len(counts) >= LONG_RUN:
-            return self._place_long_run(volume, run, lengths)
-        if any(map(gt, map(add, run.area_starts, lengths), _of_each(run.area_names, self._sizes))):
+        sizes, bases = [self._sizes[name] for name in run.names], [self._bases[name] for name in run.names]
+        if self._many and len(run) >= LONG_RUN:
+            return self._place_long_run(volume, run, sizes, bases)
+        ends = map(add, run.area_starts, run.area_counts)
+        if any(map(gt, ends, map(sizes.__getitem__, run.area_names))):
             return False
-        starts = list(map(add, run.area_starts, _of_each(run.area_names, self._bases)))
-        self._add(volume, starts, list(map(add, starts, lengths)))
+        starts = list(map(add, run.area_starts, map(bases.__getitem__, run.area_names)))
+        self._add(volume, starts, list(map(add, starts, run.area_counts)))
         return True
 
     def place(self, volume: str, segment: Segment) -> str:
@@ -110,17 +109,16 @@ class Placement:
             if self._ends[index] > self._ends[last]:
                 last = index
 
-    def _place_long_run(self, volume: str, run: StripedRun, lengths: array[int]) -> bool:
-        """The same as `place_run`, of a run whose areas are all on the line."""
+    def _place_long_run(self, volume: str, run: StripedRun, sizes: list[int], bases: list[int]) -> bool:
+        """The same as `place_run`, where all names of the run have a place on the line: so long, and from there on."""
         import numpy as np
 
-        starts = np.asarray(run.area_starts)
-        ends = starts + np.asarray(lengths)
-        count = len(starts)
-        if (ends > np.fromiter(_of_each(run.area_names, self._sizes), np.int64, count)).any():
+        which, starts = np.asarray(run.area_names), np.asarray(run.area_starts)
+        ends = starts + np.asarray(run.area_counts)
+        if np.count_nonzero(ends > np.array(sizes).take(which)):
             return False
-        bases = np.fromiter(_of_each(run.area_names, self._bases), np.int64, count)
-        self._add(volume, array("q", (starts + bases).tobytes()), array("q", (ends + bases).tobytes()))
+        base = np.array(bases).take(which)
+        self._add(volume, array("q", (starts + base).tobytes()), array("q", (ends + base).tobytes()))
         return True
 
     def _none_overlaps(self) -> bool:
@@ -138,12 +136,6 @@ class Placement:
 
     def _owner(self, index: int) -> str:
         return self._owners[bisect_right(self._owners, index, key=lambda owner: owner[0]) - 1][1]
-
-
-def _of_each(names: list[str], values: Mapping[str, int]) -> Iterable[int]:
-    """The values of all names, in little time if it is the same name again and again, as nearly always."""
-    first = names[0]
-    return repeat(values[first], len(names)) if names.count(first) == len(names) else map(values.__getitem__, names)
 
 
 def _area_length(segment: Segment, size: int) -> int:

@@ -6,7 +6,8 @@ Source: what LVM 2.03 writes, as ``vgcfgbackup`` shows it.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from itertools import accumulate, product
+from functools import cached_property
+from itertools import accumulate
 from typing import overload
 
 from .fields import BadMetadata, names, number, string
@@ -77,15 +78,8 @@ def segments_of_run(run: StripedRun, physical_volumes: Container[str], where: st
         BadMetadata: One of them contradicts itself.
     """
     segments = RegularSegments(run, physical_volumes, where)
-    counts, sizes = set(run.stripe_counts), set(run.stripe_sizes)
-    alike = len(counts) == 1 or len(sizes) == 1
-    together = product(counts, sizes) if alike else set(zip(run.stripe_counts, run.stripe_sizes, strict=True))
     *ends, _ = accumulate(run.counts, initial=0)
-    if (
-        all(run.counts)
-        and all(_is_stripe_size(size, needed=count > 1) for count, size in together)
-        and run.starts.tolist() == ends
-    ):
+    if run.starts.tolist() == ends and 0 not in run.counts and _have_stripe_sizes(run):
         return segments
     return tuple(sorted(segments, key=lambda segment: segment.start_extent))
 
@@ -93,7 +87,7 @@ def segments_of_run(run: StripedRun, physical_volumes: Container[str], where: st
 class RegularSegments(Sequence[Segment]):
     """The segments of a run without gaps, each made when it is asked for; equal to a tuple of them.
 
-    Those with the indexes 0 and -1 are kept, which are asked for again and again.
+    The first and the last one are kept, which are asked for again and again.
 
     Attributes:
         run: The same as columns.
@@ -101,7 +95,6 @@ class RegularSegments(Sequence[Segment]):
 
     def __init__(self, run: StripedRun, physical_volumes: Container[str], where: str) -> None:
         self.run = run
-        self._first_areas = list(accumulate(run.stripe_counts, initial=0)) if max(run.stripe_counts) > 1 else None
         self._physical_volumes = physical_volumes
         self._where = where
         self._ends: dict[int, Segment] = {}
@@ -115,16 +108,18 @@ class RegularSegments(Sequence[Segment]):
     def __getitem__(self, index: slice) -> tuple[Segment, ...]: ...
     def __getitem__(self, index: int | slice) -> Segment | tuple[Segment, ...]:
         if isinstance(index, slice):
-            return tuple(map(self._one, range(len(self))[index]))
-        segment = self._ends.get(index)
+            return tuple(map(self.__getitem__, range(len(self))[index]))
+        at = range(len(self))[index]
+        if at not in (0, len(self) - 1):
+            return self._one(at, self._first_areas[at])
+        segment = self._ends.get(at)
         if segment is None:
-            segment = self._one(range(len(self))[index])
-            if index in (0, -1):
-                self._ends[index] = segment
+            first_area = len(self.run.area_names) - self.run.stripe_counts[at] if at else 0
+            segment = self._ends[at] = self._one(at, first_area)
         return segment
 
     def __iter__(self) -> Iterator[Segment]:
-        return map(self._one, range(len(self)))
+        return map(self.__getitem__, range(len(self)))
 
     def __eq__(self, other: object) -> bool:
         return tuple(self) == tuple(other) if isinstance(other, tuple | RegularSegments) else NotImplemented
@@ -135,8 +130,12 @@ class RegularSegments(Sequence[Segment]):
     def __repr__(self) -> str:
         return repr(tuple(self))
 
-    def _one(self, index: int) -> Segment:
-        first_area = index if self._first_areas is None else self._first_areas[index]
+    @cached_property
+    def _first_areas(self) -> list[int]:
+        """Which area is the first of each segment."""
+        return list(accumulate(self.run.stripe_counts, initial=0))
+
+    def _one(self, index: int, first_area: int) -> Segment:
         where = f"{self._where}: segment{index + 1}"
         return segment_of(self.run.section(index, first_area), self._physical_volumes, where)
 
@@ -202,5 +201,11 @@ def _stripe_size(section: Section, kind: str, area_count: int, where: str) -> in
     return size if area_count > 1 else 0
 
 
-def _is_stripe_size(size: int | None, *, needed: bool) -> bool:
-    return not size & (size - 1) if size else not needed
+def _have_stripe_sizes(run: StripedRun) -> bool:
+    """Whether each segment of a run has the stripe size that it needs, and none has an odd one."""
+    together = set(zip(run.stripe_counts, run.stripe_sizes, strict=True))
+    return all(_is_stripe_size(size, needed=count > 1) for count, size in together)
+
+
+def _is_stripe_size(size: int, *, needed: bool) -> bool:
+    return not size & (size - 1) if size > 0 else not needed

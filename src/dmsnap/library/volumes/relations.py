@@ -128,7 +128,7 @@ def _snapshot_of(volume: LogicalVolume) -> SnapshotOf | None:
 def _needs(volume: LogicalVolume, group: VolumeGroup) -> Iterable[tuple[str, bool]]:
     """Yields what a volume needs: names, and whether they are those of logical volumes."""
     if isinstance(volume.segments, RegularSegments):
-        for name in set(volume.segments.run.area_names):
+        for name in volume.segments.run.names:
             yield name, name not in group.physical_volumes
         return
     for segment in volume.segments:

@@ -6,7 +6,7 @@ empty or 0. As in ``lvs`` with fields of segments, each segment of a volume has 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from dmsnap.block.contract import SECTOR_BYTES
@@ -221,16 +221,18 @@ def allocated_extents(group: VolumeGroup) -> dict[str, int]:
     """Returns how many extents are in use, by physical volume."""
     used: dict[str, int] = {}
     for volume in group.logical_volumes.values():
-        segments: Iterable[Segment] = volume.segments
-        if isinstance(segments, RegularSegments) and len(segments.run.area_names) == len(segments):  # all are linear
-            names, counts = segments.run.area_names, segments.run.counts
-            if names.count(names[0]) == len(names):  # as in most, and faster
-                used[names[0]] = used.get(names[0], 0) + sum(counts)
-                continue
-            for name, count in zip(names, counts, strict=True):
-                used[name] = used.get(name, 0) + count
+        if isinstance(volume.segments, RegularSegments):
+            run = volume.segments.run
+            totals = [0] * len(run.names)
+            if len(totals) == 1:  # as in most, and faster
+                totals = [sum(run.area_counts)]
+            else:
+                for which, count in zip(run.area_names, run.area_counts, strict=True):
+                    totals[which] += count
+            for name, total in zip(run.names, totals, strict=True):
+                used[name] = used.get(name, 0) + total
             continue
-        for segment in segments:
+        for segment in volume.segments:
             for area in segment.areas:
                 if not area.is_volume:
                     used[area.name] = used.get(area.name, 0) + _area_extents(segment)

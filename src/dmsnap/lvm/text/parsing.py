@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from .bad_text import BadText
 from .lexing import ITEM, MOST_IN_ARRAY, number_of, read_array, read_name, read_value, skip
 from .section import Scalar, Section, Value
 from .striped_run import StripedRun, read_run, run_end
+
+if TYPE_CHECKING:
+    from .segment_shapes import SegmentShapes
 
 __all__ = ["LONG_TEXT", "MOST_BYTES", "MOST_NESTED", "MOST_VALUES", "SHORT_RUN", "decode_text", "parse_text"]
 
@@ -61,6 +65,7 @@ class _Parser:
     def __init__(self, text: str, *, runs: bool) -> None:
         self._text = text
         self._runs = runs
+        self._shapes: SegmentShapes | None = None
         self._count = 0
         self._irregular_until = 0
         self._section = Section()
@@ -167,9 +172,11 @@ class _Parser:
 
     def _run_of(self, text: str) -> StripedRun | None:
         if len(self._text) >= LONG_TEXT and len(text) > SHORT_RUN:
-            from .uniform_run import read_uniform_run
+            if self._shapes is None:
+                from .segment_shapes import SegmentShapes
 
-            run = read_uniform_run(text)
+                self._shapes = SegmentShapes()
+            run = self._shapes.read_run(text)
             if run is not None:
                 return run
         return read_run(text)
