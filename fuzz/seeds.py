@@ -143,9 +143,7 @@ def lvm_text_seeds() -> dict[str, bytes]:
     volumes["mixed run"] = volume(
         "u",
         *(
-            segment(
-                "striped", f'stripe_count = 2\nstripe_size = 8\nstripes = [\n"pv1", {at},\n"pv0", {at}\n]', 2 * at, 2
-            )
+            segment("striped", f'stripe_count = 2\nstripe_size = 8\nstripes = [\n"pv1", {at},\n"pv0", {at}\n]', at, 2)
             if at % 3
             else linear(f'"pv0", {at}', at, 2)
             for at in range(0, 20, 2)
