@@ -12,7 +12,9 @@ import re
 import sys
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,45 +85,45 @@ class SegmentShapes:
         if not blocks:
             return None
         numbers, ids = blocks[0] if len(blocks) == 1 else map(np.concatenate, zip(*blocks, strict=True))
-        (indexes, starts, counts, stripes), sizes, areas = self._columns(numbers, ids)
-        expected = np.array(self._area_counts)[ids]
-        if np.count_nonzero(indexes != np.arange(1, len(ids) + 1)) or np.count_nonzero(stripes != expected):
+        head, sizes, areas_of_each, areas = self._columns(numbers, ids)
+        indexes, starts, counts, stripes = map(_array, head)
+        if indexes != _numbers_from_1(len(ids)) or stripes != areas_of_each:
             return None
         named = self._names(areas[::2], ids)
         if named is None:
             return None
         return StripedRun(
-            starts=_array(starts),
-            counts=_array(counts),
-            stripe_counts=_array(stripes),
-            stripe_sizes=_array(sizes),
+            starts=starts,
+            counts=counts,
+            stripe_counts=areas_of_each,
+            stripe_sizes=sizes,
             names=named[0],
-            area_names=_array(named[1]),
+            area_names=named[1],
             area_starts=_array(areas[1::2]),
-            area_counts=_array((counts // stripes).repeat(stripes)),
+            area_counts=counts if len(named[1]) == len(counts) else _shared_out(counts, stripes),
         )
 
-    def _columns(self, numbers: _Numbers, ids: _Numbers) -> tuple[Sequence[_Numbers], _Numbers, _Numbers]:
-        """Returns what segments have in front, by place; their stripe sizes, or -1; and the two numbers of all areas.
+    def _columns(self, numbers: _Numbers, ids: _Numbers) -> tuple[Sequence[_Numbers], array[int], array[int], _Numbers]:
+        """Returns what segments have in front, by place; their stripe sizes, or -1; how many areas each has; and the
+        two numbers of all areas.
 
         Args:
             numbers: All that there are.
             ids: The shapes of the segments.
         """
-        sizes = np.full(len(ids), -1)
         if len(numbers) == len(ids) * (_HEAD + 2):  # each has one area
             rows = numbers.reshape(len(ids), -1)
-            return [*rows.T[:_HEAD]], sizes, rows[:, _HEAD:].ravel()
-        sized = np.array(self._has_size)[ids]
-        lengths = _HEAD + sized + 2 * np.array(self._area_counts)[ids]
+            return [*rows.T[:_HEAD]], _same(-1, len(ids)), _same(1, len(ids)), rows[:, _HEAD:].ravel()
+        sized, areas = np.array(self._has_size)[ids], np.array(self._area_counts)[ids]
+        lengths = _HEAD + sized + 2 * areas
         begins = lengths.cumsum() - lengths
-        of_areas, head = np.ones(len(numbers), dtype=np.bool_), []
+        sizes, of_areas, head = np.full(len(ids), -1), np.ones(len(numbers), dtype=np.bool_), []
         for place in range(_HEAD):
             of_areas[begins + place] = False
             head.append(numbers[begins + place])
         of_areas[begins[sized] + _HEAD] = False
         sizes[sized] = numbers[begins[sized] + _HEAD]
-        return head, sizes, numbers[of_areas]
+        return head, _array(sizes), _array(areas), numbers[of_areas]
 
     def _read_block(self, text: str) -> tuple[_Numbers, _Numbers] | None:
         """Returns all numbers of segments, and which shape each segment has."""
@@ -177,7 +179,7 @@ class SegmentShapes:
         self._area_prefixes.append(np.array(which, dtype=np.int64).tobytes())
         return True
 
-    def _names(self, numbers: _Numbers, ids: _Numbers) -> tuple[tuple[str, ...], _Numbers] | None:
+    def _names(self, numbers: _Numbers, ids: _Numbers) -> tuple[tuple[str, ...], array[int]] | None:
         """Returns the names that there are, and for each area which it is; or None if that is hard to say.
 
         Args:
@@ -190,16 +192,37 @@ class SegmentShapes:
                 return None
             prefixes = b"".join(map(self._area_prefixes.__getitem__, ids.tolist()))
             keys = np.frombuffer(prefixes, dtype=np.int64) << 32 | numbers
-        if keys.max() < _SMALL:  # nearly always, and faster
+        largest = keys.max()
+        if largest == keys.min():  # often
+            found, which = keys[:1], _same(0, len(keys))
+        elif largest < _SMALL:
             found = np.flatnonzero(np.bincount(keys))
-            which = np.zeros(_SMALL, dtype=np.int64)
-            which[found] = np.arange(len(found))
-            which = which[keys]
+            table = np.zeros(_SMALL, dtype=np.int64)
+            table[found] = np.arange(len(found))
+            which = _array(table[keys])
         else:
-            found, which = np.unique(keys, return_inverse=True)
+            found, indexes = np.unique(keys, return_inverse=True)
+            which = _array(indexes)
         if len(known) == 1:
             return tuple([sys.intern(f"{known[0]}{key}") for key in found.tolist()]), which
         return tuple([sys.intern(f"{known[key >> 32]}{key & 0xFFFFFFFF}") for key in found.tolist()]), which
+
+
+def _shared_out(counts: array[int], stripes: array[int]) -> array[int]:
+    """The extents of each stripe."""
+    by_segment = np.asarray(counts) // np.asarray(stripes)
+    return _array(by_segment.repeat(np.asarray(stripes)))
+
+
+@lru_cache(maxsize=64)
+def _numbers_from_1(count: int) -> array[int]:
+    return array("q", range(1, count + 1))
+
+
+@lru_cache(maxsize=64)
+def _same(number: int, count: int) -> array[int]:
+    """The same number again and again; it is shared by all runs that need it."""
+    return array("q", [number]) * count
 
 
 def _blocks(text: str) -> list[str] | None:
@@ -259,5 +282,5 @@ def _last_digits(block: bytes, last: _Numbers, lengths: _Numbers) -> _Numbers:
     return digits.view(np.int64)
 
 
-def _array(numbers: _Numbers) -> array[int]:
+def _array(numbers: npt.NDArray[np.integer[Any]]) -> array[int]:
     return array("q", numbers.tobytes())
