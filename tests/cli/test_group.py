@@ -76,6 +76,17 @@ def test_a_mistyped_verb_gets_the_nearest_as_a_hint(run) -> None:
     assert process.stderr == "dmsnap: no such verb 'exprot'; did you mean 'export'? (hint: try 'dmsnap --help')\n"
 
 
+@pytest.mark.parametrize("arguments", [["map", "--origin"], ["map", "--orign", "x"], ["map"]])
+def test_usage_errors_of_a_verb_name_its_help(run, arguments: list[str]) -> None:
+    process = run(*arguments)
+    assert process.returncode == 2
+    assert process.stderr.endswith(" (hint: try 'dmsnap map --help')\n")
+
+
+def test_usage_errors_of_a_verb_of_lvm_name_its_help(run) -> None:
+    assert run("lvm", "size", "--chunk-size").stderr.endswith(" (hint: try 'dmsnap lvm size --help')\n")
+
+
 def test_a_verb_nothing_like_ours_is_pointed_to_the_list(run) -> None:
     process = run("\x1b[31m")
     assert process.returncode == 2

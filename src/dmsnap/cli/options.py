@@ -19,11 +19,24 @@ PATH = click.Path(readable=False)
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
+class _Verb(click.Command):
+    """A verb whose errors of usage all name it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's, which forgets of an option without its value where that was."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+
 def verb(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Makes a function the command of verb ``name``, with the options that every verb has."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        return click.command(name, context_settings={"help_option_names": ["-h", "--help"]})(debug_option(function))
+        settings = {"help_option_names": ["-h", "--help"]}
+        return click.command(name, cls=_Verb, context_settings=settings)(debug_option(function))
 
     return decorate
 
