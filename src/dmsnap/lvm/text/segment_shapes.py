@@ -3,7 +3,7 @@
 A text is what stands between its numbers, and the numbers. What a segment is without its digits, and where they stood
 in it, is its shape. A run without its digits is one known shape after another; and all its numbers are where they
 belong if between any two as many characters stand as in these shapes. Then the whole run has been seen to be regular,
-and its digits can be added up by place.
+and what is left to do is arithmetic on digits.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ def _last_digits(block: bytes, last: _Numbers, lengths: _Numbers) -> _Numbers:
     """Returns what the last 8 digits of numbers say, or all if they are fewer, by arithmetic on all 8 at once.
 
     Args:
-        block: Characters, no number being within the first eight.
+        block: Characters; no number ends within the first seven.
         last: Where the last digits stand.
         lengths: How many digits the numbers have, which is 1 at least.
     """
